@@ -1,0 +1,248 @@
+//! The section `[apps.NAME]`: its settings, their checks, and the app they make.
+
+use std::{env, fs, path::PathBuf, sync::Arc};
+
+use reqwest::Url;
+use schemars::JsonSchema;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use super::App;
+use crate::invalid::Field;
+
+/// One Easemob app.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where the app's data centre is, as the Easemob console shows it: `https://a1.easemob.com`.
+    /// Plain http only on loopback, or with `insecure_http`. Required.
+    pub base_url: String,
+    /// Base URL that recipients' devices use for files, where it differs from `base_url`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_base_url: Option<String>,
+    /// Allows plain http to another host than loopback: the client secret and the tokens then cross
+    /// the network in the clear, unless something else on the way encrypts them.
+    pub insecure_http: bool,
+    /// First half of the App Key `org_name#app_name`. Required, unless `app_id` is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub org_name: Option<String>,
+    /// Second half of the App Key. Required, unless `app_id` is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub app_name: Option<String>,
+    /// App ID of consoles that address apps as `/app-id/{app_id}` in place of `/{org}/{app}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub app_id: Option<String>,
+    /// Client ID of the app's credentials. Required.
+    pub client_id: String,
+    /// File that holds the client secret; white space around it is left out. Required, unless
+    /// `client_secret_env` is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_secret_file: Option<PathBuf>,
+    /// Name of the environment variable that holds the client secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_secret_env: Option<String>,
+    /// Unit of `expires_in` in Easemob's token answers: "seconds", or "milliseconds" on the VIP 5
+    /// cluster.
+    pub token_unit: TokenUnit,
+    /// Takes an Easemob answer of 503 as proof that nothing was sent. Only for those who have it in
+    /// writing from Easemob: otherwise a 503 leaves the outcome of a send unknown.
+    pub treat_503_as_not_sent: bool,
+    /// HTTP proxy on the way to Easemob. Left out: none, whatever the environment says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy_url: Option<String>,
+    /// PEM file of the only certificate authorities to trust for this app. Left out: the system's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// Easemob's limits for this app.
+    pub limits: Limits,
+}
+
+/// Easemob's limits for one app.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Largest send request in bytes of JSON. 0 switches the limit off.
+    pub request_bytes: usize,
+    /// Largest content of a message, its body and extension together, in bytes of JSON. 0 switches
+    /// the limit off. Newer Easemob pages say 5,120.
+    pub content_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            request_bytes: 5_120,
+            content_bytes: 3_072,
+        }
+    }
+}
+
+/// Unit of the durations in Easemob's token answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenUnit {
+    /// Seconds, as nearly all clusters have it.
+    #[default]
+    Seconds,
+    /// Milliseconds, as on the VIP 5 cluster.
+    Milliseconds,
+}
+
+/// Checks the settings of one app and makes the app.
+pub(super) fn check(name: &str, config: &Config, field: Field<'_>) -> Option<App> {
+    if name.is_empty()
+        || !name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_'))
+    {
+        return field.refuse("may be named by a-z, 0-9, - and _ only");
+    }
+    let base_url = origin(
+        &config.base_url,
+        config.insecure_http,
+        field.child("base_url"),
+    );
+    let public_base_url = match &config.public_base_url {
+        // Recipients' devices decide what they accept.
+        Some(url) => origin(url, true, field.child("public_base_url")),
+        None => base_url.clone(),
+    };
+    let prefix = path_prefix(config, field);
+    let client_id = field.child("client_id").not_empty(config.client_id.clone());
+    let client_secret = client_secret(config, field);
+    let proxy_ok = match &config.proxy_url {
+        Some(url) if reqwest::Proxy::all(url).is_err() => {
+            field.child("proxy_url").refuse("is not a URL")
+        }
+        _ => Some(()),
+    };
+    let ca_pem = match &config.ca_file {
+        Some(path) => match fs::read(path) {
+            Ok(pem) => Some(Some(pem)),
+            Err(error) => field
+                .child("ca_file")
+                .refuse(format!("cannot be read: {error}")),
+        },
+        None => Some(None),
+    };
+
+    let (prefix, ()) = (prefix?, proxy_ok?);
+    Some(App {
+        name: Arc::from(name),
+        base_url: format!("{}{prefix}", base_url?),
+        public_base_url: format!("{}{prefix}", public_base_url?),
+        client_id: client_id?,
+        client_secret: client_secret?,
+        limits: config.limits.clone(),
+        treat_503_as_not_sent: config.treat_503_as_not_sent,
+        token_unit_ms: match config.token_unit {
+            TokenUnit::Seconds => 1_000,
+            TokenUnit::Milliseconds => 1,
+        },
+        proxy_url: config.proxy_url.clone(),
+        ca_pem: ca_pem?,
+    })
+}
+
+/// Scheme, host and port as they were written, without a slash at the end.
+fn origin(text: &str, insecure_http: bool, field: Field<'_>) -> Option<String> {
+    if text.is_empty() {
+        return field.refuse("is required: the app's REST host, such as https://a1.easemob.com");
+    }
+    let Ok(url) = Url::parse(text) else {
+        return field.refuse("is not a URL such as https://a1.easemob.com");
+    };
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return field.refuse("must start with https:// or http:// and a host");
+    }
+    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+        return field
+            .refuse("must end after the host: the path follows from org_name and app_name");
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return field.refuse("must not hold a user name or password");
+    }
+    if url.scheme() == "http" && !insecure_http && !is_loopback(&url) {
+        return field.refuse(
+            "is plain http: use https, or set insecure_http = true if something else on the way encrypts",
+        );
+    }
+    Some(text.trim_end_matches('/').to_owned())
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+fn path_prefix(config: &Config, field: Field<'_>) -> Option<String> {
+    match (&config.app_id, &config.org_name, &config.app_name) {
+        (Some(app_id), None, None) => Some(format!(
+            "/app-id/{}",
+            segment(app_id, field.child("app_id"))?
+        )),
+        (None, Some(org), Some(app)) => {
+            let org = segment(org, field.child("org_name"));
+            let app = segment(app, field.child("app_name"));
+            Some(format!("/{}/{}", org?, app?))
+        }
+        (Some(_), _, _) => field
+            .child("app_id")
+            .refuse("stands in place of org_name and app_name: set one or the other"),
+        (None, org, _) => field
+            .child(if org.is_none() {
+                "org_name"
+            } else {
+                "app_name"
+            })
+            .refuse("is required: the App Key is org_name#app_name"),
+    }
+}
+
+/// A segment of the URL's path that can be nothing else.
+fn segment<'t>(text: &'t str, field: Field<'_>) -> Option<&'t str> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+    if text.is_empty()
+        || text.len() > 128
+        || matches!(text, "." | "..")
+        || !text.bytes().all(allowed)
+    {
+        return field.refuse("must be 1 to 128 letters, digits, _, - or full stops");
+    }
+    Some(text)
+}
+
+fn client_secret(config: &Config, field: Field<'_>) -> Option<SecretString> {
+    let secret = match (&config.client_secret_file, &config.client_secret_env) {
+        (Some(path), None) => fs::read_to_string(path).or_else(|error| {
+            field
+                .child("client_secret_file")
+                .refuse(format!("cannot be read: {}: {error}", path.display()))
+                .ok_or(())
+        }),
+        (None, Some(name)) => env::var(name).or_else(|_| {
+            field
+                .child("client_secret_env")
+                .refuse(format!("names the variable {name}, which is not set"))
+                .ok_or(())
+        }),
+        (Some(_), Some(_)) => {
+            return field
+                .child("client_secret_env")
+                .refuse("stands in place of client_secret_file: set one or the other");
+        }
+        (None, None) => {
+            return field.child("client_secret_file").refuse(
+                "is required: a file that holds the client secret (or client_secret_env, a variable that does)",
+            );
+        }
+    };
+    match secret.ok()?.trim() {
+        "" => field.child("client_secret_file").refuse("holds no secret"),
+        secret => Some(SecretString::from(secret.to_owned())),
+    }
+}

@@ -1,0 +1,85 @@
+//! One Easemob app as configured: where it is, its limits, and the URLs that follow from it.
+
+mod config;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use secrecy::SecretString;
+
+pub use self::config::{Config, Limits};
+use crate::{id::FileId, invalid::Field};
+
+/// One Easemob app. Everything that is the same for all its calls is made once, here.
+#[derive(Debug)]
+pub struct App {
+    /// Name in the settings, in requests and in telemetry.
+    pub name: Arc<str>,
+    /// Where the app's REST API starts: `https://a1.easemob.com/acme/shop`, without a slash at the end.
+    pub base_url: String,
+    /// Where recipients' devices reach the same, as a prefix of file URLs.
+    public_base_url: String,
+    /// Client ID of the app's credentials.
+    pub client_id: String,
+    /// Client secret of the app's credentials.
+    pub client_secret: SecretString,
+    /// What Easemob takes from this app.
+    pub limits: Limits,
+    /// Whether Easemob's 503 is taken as proof that nothing was sent.
+    pub treat_503_as_not_sent: bool,
+    /// How long one unit of `expires_in` in Easemob's token answers is, in milliseconds.
+    pub token_unit_ms: u64,
+    /// Proxy on the way to Easemob.
+    pub proxy_url: Option<String>,
+    /// PEM of the only certificate authorities that are trusted for this app.
+    pub ca_pem: Option<Vec<u8>>,
+}
+
+impl App {
+    /// Makes the app from its settings. Everything wrong with them is noted at `field`; secrets and
+    /// certificates are read from their files here.
+    pub fn new(name: &str, config: &Config, field: Field<'_>) -> Option<Self> {
+        config::check(name, config, field)
+    }
+
+    /// The URL under which recipients find a file that was uploaded to this app. Made from the
+    /// settings and never from an answer's `uri`, which may name an internal host.
+    pub fn file_url(&self, file: &FileId) -> String {
+        format!("{}/chatfiles/{file}", self.public_base_url)
+    }
+}
+
+/// All apps of the gateway, by name.
+#[derive(Debug)]
+pub struct Apps {
+    by_name: BTreeMap<Arc<str>, Arc<App>>,
+    default: Option<Arc<App>>,
+}
+
+impl Apps {
+    /// The apps, and the one that a request without a name means.
+    pub fn new(apps: impl IntoIterator<Item = App>, default: Option<&str>) -> Self {
+        let by_name: BTreeMap<_, _> = apps
+            .into_iter()
+            .map(|app| (Arc::clone(&app.name), Arc::new(app)))
+            .collect();
+        let default = match default {
+            Some(name) => by_name.get(name).cloned(),
+            None if by_name.len() == 1 => by_name.values().next().cloned(),
+            None => None,
+        };
+        Self { by_name, default }
+    }
+
+    /// The app of this name; the default app where the name is empty.
+    pub fn get(&self, name: &str) -> Option<&Arc<App>> {
+        match name {
+            "" => self.default.as_ref(),
+            name => self.by_name.get(name),
+        }
+    }
+
+    /// Every app.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<App>> {
+        self.by_name.values()
+    }
+}
