@@ -24,6 +24,27 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes(".easemob.messaging.v1")
         // Maps in one order, so that the same request gives the same JSON.
         .btree_map(".easemob.messaging.v1")
+        // What a message says stays out of `{:?}`: `proto.rs` has the placeholders.
+        .skip_debug(
+            [
+                "Message",
+                "TextContent",
+                "ImageContent",
+                "AudioContent",
+                "VideoContent",
+                "FileContent",
+                "LocationContent",
+                "CommandContent",
+                "CustomContent",
+                "FileRef",
+                "SendMediaMessageRequest",
+                "UploadFileRequest",
+                "UploadFileHeader",
+                "DownloadHeader",
+                "DownloadFileResponse",
+            ]
+            .map(|name| format!(".easemob.messaging.v1.{name}")),
+        )
         .extern_path(".google.rpc", "::tonic_types::pb")
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())

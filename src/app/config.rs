@@ -11,7 +11,7 @@ use super::App;
 use crate::invalid::Field;
 
 /// One Easemob app.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Where the app's data centre is, as the Easemob console shows it: `https://a1.easemob.com`.
@@ -41,6 +41,10 @@ pub struct Config {
     /// Name of the environment variable that holds the client secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_secret_env: Option<String>,
+    /// The client secret itself: for `easemob-gateway dev` and tests. No file and no variable sets it.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub client_secret: Option<SecretString>,
     /// Unit of `expires_in` in Easemob's token answers: "seconds", or "milliseconds" on the VIP 5
     /// cluster.
     pub token_unit: TokenUnit,
@@ -217,6 +221,9 @@ fn segment<'t>(text: &'t str, field: Field<'_>) -> Option<&'t str> {
 }
 
 fn client_secret(config: &Config, field: Field<'_>) -> Option<SecretString> {
+    if let Some(secret) = &config.client_secret {
+        return Some(secret.clone());
+    }
     let secret = match (&config.client_secret_file, &config.client_secret_env) {
         (Some(path), None) => fs::read_to_string(path).or_else(|error| {
             field

@@ -1,1 +1,282 @@
-//! .
+//! One message: its envelope, and the table of Easemob's message types. A value of these types has
+//! passed every check, and serialises to what Easemob documents; each type's file tells all about it.
+
+mod audio;
+mod command;
+mod custom;
+mod ext;
+mod file;
+mod file_ref;
+mod image;
+mod location;
+mod target;
+mod text;
+mod video;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+pub use self::target::{Kind, Target};
+use self::{
+    audio::Audio, command::Command, custom::Custom, file::File, image::Image, location::Location,
+    text::Text, video::Video,
+};
+use crate::{
+    app::App,
+    id::{RecipientId, UserId},
+    invalid::Field,
+    proto::{self, message::Content},
+};
+
+/// Most users that are left out of the roaming history.
+const MAX_ROAM_IGNORE_USERS: usize = 20;
+/// Longest name of a callback environment.
+const MAX_ENV_BYTES: usize = 8;
+
+/// A message that has passed every check but that of its size.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// Who receives it.
+    pub target: Target,
+    from: Option<UserId>,
+    // Serialised once: every part of a message has the same, and its size is checked.
+    content: Sealed,
+    sync_device: bool,
+    online_only: bool,
+    roam_ignore_users: Vec<UserId>,
+    env: Option<String>,
+}
+
+/// Body and extension as JSON.
+#[derive(Clone)]
+struct Sealed {
+    type_tag: &'static str,
+    body: Box<RawValue>,
+    ext: Option<Box<RawValue>>,
+}
+
+/// What a message says: the table of types.
+#[derive(Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+enum Body {
+    Text(Text),
+    Image(Image),
+    Audio(Audio),
+    Video(Video),
+    File(File),
+    Location(Location),
+    Command(Command),
+    Custom(Custom),
+}
+
+impl Body {
+    fn check(content: Content, app: &App, at: Field<'_>) -> Option<Self> {
+        Some(match content {
+            Content::Text(text) => Self::Text(Text::check(text, at.child("text"))?),
+            Content::Image(image) => Self::Image(Image::check(image, app, at.child("image"))?),
+            Content::Audio(audio) => Self::Audio(Audio::check(audio, app, at.child("audio"))?),
+            Content::Video(video) => Self::Video(Video::check(video, app, at.child("video"))?),
+            Content::File(file) => Self::File(File::check(file, app, at.child("file"))?),
+            Content::Location(location) => {
+                Self::Location(Location::check(location, at.child("location"))?)
+            }
+            Content::Command(command) => {
+                Self::Command(Command::check(command, at.child("command"))?)
+            }
+            Content::Custom(custom) => Self::Custom(Custom::check(custom, at.child("custom"))?),
+        })
+    }
+
+    /// Name of the type in REST.
+    fn type_tag(&self) -> &'static str {
+        match self {
+            Self::Text(_) => "txt",
+            Self::Image(_) => "img",
+            Self::Audio(_) => "audio",
+            Self::Video(_) => "video",
+            Self::File(_) => "file",
+            Self::Location(_) => "loc",
+            Self::Command(_) => "cmd",
+            Self::Custom(_) => "custom",
+        }
+    }
+}
+
+impl Message {
+    /// Checks a message for an app. Everything that is wrong with it is noted at `field`.
+    pub fn check(message: proto::Message, app: &App, field: Field<'_>) -> Option<Self> {
+        let proto::Message {
+            from_user_id,
+            silent,
+            sync_device,
+            route_type,
+            roam_ignore_user_ids,
+            env,
+            target,
+            content,
+            extension,
+        } = message;
+        let has = Receives::of(target.as_ref());
+
+        let from = match from_user_id {
+            Some(id) => UserId::check(id, field.child("from_user_id")).map(Some),
+            None => Some(None),
+        };
+        let target = match target {
+            Some(target) => Target::check(target, field),
+            None => field
+                .child("target")
+                .refuse("is required: users, groups or chatrooms"),
+        };
+        let body = match content {
+            Some(content) => Body::check(content, app, field),
+            None => field
+                .child("content")
+                .refuse("is required: one of the eight message types"),
+        };
+        let ext = ext::check(extension, silent, field);
+        let sync_device = has.check_sync_device(sync_device, field.child("sync_device"));
+        let online_only = has.check_route_type(route_type, field.child("route_type"));
+        let roam_ignore_users =
+            has.check_roam_ignore(roam_ignore_user_ids, field.child("roam_ignore_user_ids"));
+        let env = check_env(env, field.child("env"));
+
+        let body = body?;
+        Some(Self {
+            target: target?,
+            from: from?,
+            content: Sealed {
+                type_tag: body.type_tag(),
+                body: serde_json::value::to_raw_value(&body).ok()?,
+                ext: ext?,
+            },
+            sync_device: sync_device?,
+            online_only: online_only?,
+            roam_ignore_users: roam_ignore_users?,
+            env: env?,
+        })
+    }
+
+    /// Size of the content in bytes, as Easemob's limit counts it: body and extension as JSON.
+    pub fn content_bytes(&self) -> usize {
+        let ext = self.content.ext.as_ref().map_or(0, |ext| ext.get().len());
+        self.content.body.get().len() + ext
+    }
+
+    /// The request that sends this message to some of its recipients.
+    pub fn to_json(&self, recipients: &[RecipientId]) -> Vec<u8> {
+        let request = Request {
+            from: self.from.as_ref(),
+            to: recipients,
+            type_tag: self.content.type_tag,
+            body: &self.content.body,
+            ext: self.content.ext.as_deref(),
+            options: &self.target.options,
+            sync_device: self.sync_device,
+            routetype: self.online_only.then_some("ROUTE_ONLINE"),
+            roam_ignore_users: &self.roam_ignore_users,
+            env: self.env.as_deref(),
+        };
+        let mut json = Vec::with_capacity(self.content_bytes() + 40 * recipients.len() + 256);
+        serde_json::to_writer(&mut json, &request).expect("strings and raw JSON always serialise");
+        json
+    }
+}
+
+/// One send request as Easemob documents it. What was not set is left out: Easemob refuses `null`.
+#[derive(Serialize)]
+struct Request<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<&'a UserId>,
+    to: &'a [RecipientId],
+    #[serde(rename = "type")]
+    type_tag: &'static str,
+    body: &'a RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ext: Option<&'a RawValue>,
+    #[serde(flatten)]
+    options: &'a target::Options,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    sync_device: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    routetype: Option<&'static str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    roam_ignore_users: &'a [UserId],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    env: Option<&'a str>,
+}
+
+/// What the kind of target allows in the envelope.
+struct Receives {
+    users: bool,
+    chatrooms: bool,
+    named_members: bool,
+}
+
+impl Receives {
+    fn of(target: Option<&proto::message::Target>) -> Self {
+        use proto::message::Target::{Chatrooms, Groups, Users};
+        Self {
+            users: matches!(target, Some(Users(_))),
+            chatrooms: matches!(target, Some(Chatrooms(_))),
+            named_members: match target {
+                Some(Groups(groups)) => !groups.member_ids.is_empty(),
+                Some(Chatrooms(rooms)) => !rooms.member_ids.is_empty(),
+                Some(Users(_)) | None => false,
+            },
+        }
+    }
+
+    fn check_sync_device(&self, sync_device: bool, at: Field<'_>) -> Option<bool> {
+        if sync_device && !self.users {
+            return at.refuse("is for messages to users only");
+        }
+        Some(sync_device)
+    }
+
+    fn check_route_type(&self, route_type: i32, at: Field<'_>) -> Option<bool> {
+        match proto::RouteType::try_from(route_type) {
+            Ok(proto::RouteType::Unspecified) => Some(false),
+            Ok(proto::RouteType::OnlineOnly) if self.chatrooms => {
+                at.refuse("is for messages to users and groups only")
+            }
+            Ok(proto::RouteType::OnlineOnly) if self.named_members => {
+                at.refuse("cannot be combined with member_ids")
+            }
+            Ok(proto::RouteType::OnlineOnly) => Some(true),
+            Err(_) => at.refuse("is not a known route type"),
+        }
+    }
+
+    fn check_roam_ignore(&self, ids: Vec<String>, at: Field<'_>) -> Option<Vec<UserId>> {
+        if self.named_members && !ids.is_empty() {
+            return at.refuse("cannot be combined with member_ids");
+        }
+        if ids.len() > MAX_ROAM_IGNORE_USERS {
+            return at.refuse("names more than 20 users");
+        }
+        target::check_each(ids, at, UserId::check)
+    }
+}
+
+fn check_env(env: String, at: Field<'_>) -> Option<Option<String>> {
+    if env.is_empty() {
+        return Some(None);
+    }
+    if env.len() > MAX_ENV_BYTES || !env.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        return at.refuse("must be at most 8 letters and digits");
+    }
+    Some(Some(env))
+}
+
+// What a message says is nobody's business but its recipients'.
+impl std::fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sealed")
+            .field("type_tag", &self.type_tag)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
