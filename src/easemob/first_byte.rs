@@ -1,0 +1,131 @@
+//! The line between *not sent* and *maybe sent*: the first byte of a request given to the socket.
+//!
+//! reqwest's errors do not always tell on which side of the line a call failed, so the request's body
+//! notes its first poll here. The other way round works too: a caller that gives up first forbids the
+//! body to start, and then knows that nothing was and nothing will be sent.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+const BEFORE: u8 = 0;
+const CROSSED: u8 = 1;
+const FORBIDDEN: u8 = 2;
+
+/// Whether a request may have reached Easemob. Shared by the body that is sent, the task that sends it
+/// and the caller that waits for it.
+#[derive(Debug, Clone, Default)]
+pub struct FirstByte(Arc<AtomicU8>);
+
+impl FirstByte {
+    /// Whether the socket has asked for the request.
+    pub fn crossed(&self) -> bool {
+        self.0.load(Ordering::Acquire) == CROSSED
+    }
+
+    /// Keeps the request from starting. `true`: nothing was sent, and nothing will be.
+    pub fn forbid(&self) -> bool {
+        match self
+            .0
+            .compare_exchange(BEFORE, FORBIDDEN, Ordering::AcqRel, Ordering::Acquire)
+        {
+            Ok(_) | Err(FORBIDDEN) => true,
+            Err(_) => false,
+        }
+    }
+
+    /// Steps back over the line: the attempt was answered, and the answer proves that it had no effect.
+    pub fn reset(&self) {
+        let _crossed_or_not =
+            self.0
+                .compare_exchange(CROSSED, BEFORE, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    fn cross(&self) -> bool {
+        match self
+            .0
+            .compare_exchange(BEFORE, CROSSED, Ordering::AcqRel, Ordering::Acquire)
+        {
+            Ok(_) | Err(CROSSED) => true,
+            Err(_) => false,
+        }
+    }
+}
+
+/// A body that notes when the socket asks for it.
+pub(super) struct NotedBody {
+    data: Option<Bytes>,
+    first_byte: FirstByte,
+}
+
+impl NotedBody {
+    pub(super) fn new(data: Bytes, first_byte: FirstByte) -> Self {
+        Self {
+            data: Some(data),
+            first_byte,
+        }
+    }
+}
+
+/// The caller went away before the first byte.
+#[derive(Debug, thiserror::Error)]
+#[error("the caller gave up before the first byte")]
+pub(super) struct GivenUp;
+
+impl Body for NotedBody {
+    type Data = Bytes;
+    type Error = GivenUp;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, GivenUp>>> {
+        let Some(data) = self.data.take() else {
+            return Poll::Ready(None);
+        };
+        if !self.first_byte.cross() {
+            return Poll::Ready(Some(Err(GivenUp)));
+        }
+        Poll::Ready(Some(Ok(Frame::data(data))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.data.is_none()
+    }
+
+    // Exact, so that the request carries a Content-Length.
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.data.as_ref().map_or(0, |data| data.len() as u64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_gives_up_first_knows_that_nothing_was_sent() {
+        let first_byte = FirstByte::default();
+        assert!(first_byte.forbid());
+        assert!(!first_byte.cross());
+        assert!(!first_byte.crossed());
+    }
+
+    #[test]
+    fn after_the_first_byte_nobody_can_say_that_nothing_was_sent() {
+        let first_byte = FirstByte::default();
+        assert!(first_byte.cross());
+        assert!(!first_byte.forbid());
+        assert!(first_byte.crossed());
+        first_byte.reset();
+        assert!(first_byte.forbid());
+    }
+}

@@ -1,0 +1,197 @@
+//! `impl Client`: `POST /messages/{users,chatgroups,chatrooms}`, and the two for named members.
+
+use std::{collections::HashMap, fmt, time::Duration};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+
+use super::{Answer, Call, Client, Error, FirstByte, Kind, Token, error, transport::Broken};
+use crate::{id::RecipientId, message::Message};
+
+/// Time for one attempt: connecting, sending and reading the answer.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What Easemob accepted.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The message ID of each recipient, in the order in which they were asked for; none where the
+    /// answer has none.
+    pub message_ids: Vec<Option<String>>,
+    /// Easemob's clock when it answered, in milliseconds since 1970; left out where it does not tell.
+    pub timestamp_ms: Option<i64>,
+}
+
+impl Client {
+    /// Sends a message to some of its recipients in one call.
+    pub async fn send(
+        &self,
+        message: &Message,
+        recipients: &[RecipientId],
+        token: &Token,
+        first_byte: &FirstByte,
+    ) -> Result<Accepted, Error> {
+        let kind = message.target.kind;
+        let call = Call {
+            url: self.urls[kind as usize].clone(),
+            authorization: Some(token.authorization.clone()),
+            json: message.to_json(recipients),
+            first_byte: first_byte.clone(),
+            timeout: ATTEMPT_TIMEOUT,
+        };
+        let reply = self
+            .transport
+            .post(call)
+            .await
+            .map_err(|broken| of_broken(broken, first_byte))?;
+        if reply.status != 200 {
+            return Err(error::of_send(&reply, kind, self.app.treat_503_as_not_sent));
+        }
+        let body: Body = serde_json::from_slice(&reply.body).map_err(|_| {
+            in_doubt(
+                "Easemob answered 200, but its answer cannot be read",
+                Some(200),
+            )
+        })?;
+        let mut ids = body.data.0;
+        if kind.ignores_case() {
+            ids = ids
+                .into_iter()
+                .map(|(recipient, id)| (recipient.to_ascii_lowercase(), id))
+                .collect();
+        }
+        let id_of = |recipient: &RecipientId| match kind.ignores_case() {
+            true => ids.get(&recipient.as_str().to_ascii_lowercase()),
+            false => ids.get(recipient.as_str()),
+        };
+        Ok(Accepted {
+            message_ids: recipients
+                .iter()
+                .map(|recipient| id_of(recipient).and_then(|id| id.0.clone()))
+                .collect(),
+            timestamp_ms: body.timestamp.0,
+        })
+    }
+}
+
+/// A call without an answer was not sent, if the socket never asked for it.
+fn of_broken(broken: Broken, first_byte: &FirstByte) -> Error {
+    if first_byte.crossed() {
+        return in_doubt(broken.what, broken.http_status);
+    }
+    Error::new(Kind::Unreachable, broken.what).with_retry_after(Duration::from_secs(1))
+}
+
+fn in_doubt(what: impl Into<String>, http_status: Option<u16>) -> Error {
+    let mut error = Error::new(Kind::OutcomeUnknown, what);
+    error.answer = http_status.map(|http_status| Answer {
+        http_status,
+        error: None,
+        error_code: None,
+    });
+    error
+}
+
+/// The part of an answer that matters. Any other field may be missing, new, or of another type.
+#[derive(Deserialize)]
+struct Body {
+    data: Ids,
+    #[serde(default)]
+    timestamp: Milliseconds,
+}
+
+#[derive(Default)]
+struct Milliseconds(Option<i64>);
+
+impl<'de> Deserialize<'de> for Milliseconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = serde_json::Value::deserialize(deserializer)?;
+        Ok(Self(value.as_i64().filter(|&ms| ms > 0)))
+    }
+}
+
+/// Recipient → message ID, in Easemob's own spelling and order.
+struct Ids(HashMap<String, MessageId>);
+
+impl<'de> Deserialize<'de> for Ids {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        HashMap::deserialize(deserializer).map(Self)
+    }
+}
+
+/// A message ID: text, or an integer of up to 19 digits without a detour through a double. Anything
+/// else is none.
+struct MessageId(Option<String>);
+
+impl<'de> Deserialize<'de> for MessageId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(MessageIdVisitor).map(Self)
+    }
+}
+
+struct MessageIdVisitor;
+
+impl<'de> Visitor<'de> for MessageIdVisitor {
+    type Value = Option<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a message ID")
+    }
+
+    fn visit_str<E>(self, id: &str) -> Result<Self::Value, E> {
+        Ok(Some(id.to_owned()).filter(|id| !id.is_empty()))
+    }
+
+    fn visit_u64<E>(self, id: u64) -> Result<Self::Value, E> {
+        Ok(Some(id.to_string()))
+    }
+
+    fn visit_i64<E>(self, _negative: i64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_f64<E>(self, _fraction: f64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_bool<E>(self, _flag: bool) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(json: &str) -> Option<String> {
+        serde_json::from_str::<MessageId>(json).unwrap().0
+    }
+
+    #[test]
+    fn ids_are_text_or_whole_numbers() {
+        assert_eq!(
+            id("\"1029457500870543736\"").unwrap(),
+            "1029457500870543736"
+        );
+        assert_eq!(id("1029457500870543736").unwrap(), "1029457500870543736");
+        assert_eq!(id("\"success\"").unwrap(), "success");
+        for none in ["\"\"", "null", "true", "1.5", "-1", "[1]", "{\"a\":1}"] {
+            assert_eq!(id(none), None, "{none}");
+        }
+    }
+}

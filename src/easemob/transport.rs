@@ -1,0 +1,219 @@
+//! One call: a request out, an answer in. The only file that opens connections to Easemob, and that
+//! knows the first byte.
+
+use std::{
+    error::Error as StdError,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, header};
+use reqwest::{Client, Url, redirect};
+
+use super::first_byte::{FirstByte, NotedBody};
+use crate::app::App;
+
+/// Time for DNS, TCP and TLS together.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Idle connections are closed before Easemob might close them under our next request.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Idle connections kept a pool.
+const POOL_MAX_IDLE: usize = 32;
+/// Unanswered TCP segments for this long break the connection.
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The pool is made anew this often: reqwest gives a connection no age, and a busy one would never
+/// learn that DNS has changed.
+const POOL_LIFETIME: Duration = Duration::from_secs(600);
+/// Largest answer in bytes.
+const MAX_REPLY_BYTES: usize = 1024 * 1024;
+
+/// Connections to one app's host.
+#[derive(Debug)]
+pub(super) struct Transport {
+    app: Arc<App>,
+    pool: ArcSwap<Pool>,
+}
+
+#[derive(Debug)]
+struct Pool {
+    client: Client,
+    born: Instant,
+}
+
+/// A complete answer.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) retry_after: Option<Duration>,
+    pub(super) body: Bytes,
+}
+
+/// A call without a complete answer.
+#[derive(Debug)]
+pub(super) struct Broken {
+    /// What happened, in words.
+    pub(super) what: String,
+    /// The status, where the answer began before it broke.
+    pub(super) http_status: Option<u16>,
+}
+
+/// A request to send.
+pub(super) struct Call {
+    pub(super) url: Url,
+    pub(super) authorization: Option<HeaderValue>,
+    pub(super) json: Vec<u8>,
+    pub(super) first_byte: FirstByte,
+    /// Time for the whole call.
+    pub(super) timeout: Duration,
+}
+
+impl Transport {
+    /// A pool of connections for one app. Connections belong to the runtime that first uses them.
+    pub(super) fn new(app: &Arc<App>) -> reqwest::Result<Self> {
+        Ok(Self {
+            app: Arc::clone(app),
+            pool: ArcSwap::from_pointee(Pool::new(app)?),
+        })
+    }
+
+    /// Sends the call and reads its answer to the end.
+    pub(super) async fn post(&self, call: Call) -> Result<Reply, Broken> {
+        let timeout = call.timeout;
+        match tokio::time::timeout(timeout, self.post_untimed(call)).await {
+            Ok(result) => result,
+            Err(_elapsed) => Err(Broken {
+                what: format!("no answer within {} s", timeout.as_secs_f32()),
+                http_status: None,
+            }),
+        }
+    }
+
+    async fn post_untimed(&self, call: Call) -> Result<Reply, Broken> {
+        let body = NotedBody::new(Bytes::from(call.json), call.first_byte);
+        let mut request = reqwest::Request::new(http::Method::POST, call.url);
+        let headers = request.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        if let Some(authorization) = call.authorization {
+            headers.insert(header::AUTHORIZATION, authorization);
+        }
+        *request.body_mut() = Some(reqwest::Body::wrap(body));
+
+        let mut response = self
+            .client()
+            .execute(request)
+            .await
+            .map_err(|error| Broken {
+                what: describe(error),
+                http_status: None,
+            })?;
+        let status = response.status().as_u16();
+        let broken = |what| Broken {
+            what,
+            http_status: Some(status),
+        };
+        let retry_after = retry_after(response.headers());
+        let mut body = BytesMut::new();
+        while let Some(chunk) = response
+            .chunk()
+            .await
+            .map_err(|error| broken(format!("the answer broke off: {}", describe(error))))?
+        {
+            if body.len() + chunk.len() > MAX_REPLY_BYTES {
+                return Err(broken("the answer is larger than 1 MiB".to_owned()));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Reply {
+            status,
+            retry_after,
+            body: body.freeze(),
+        })
+    }
+
+    fn client(&self) -> Client {
+        let pool = self.pool.load();
+        if pool.born.elapsed() < POOL_LIFETIME {
+            return pool.client.clone();
+        }
+        // Calls in flight keep the old pool alive until they end.
+        match Pool::new(&self.app) {
+            Ok(pool) => {
+                let client = pool.client.clone();
+                self.pool.store(Arc::new(pool));
+                client
+            }
+            Err(error) => {
+                tracing::warn!(app = &*self.app.name, %error, "cannot renew the connections to Easemob");
+                pool.client.clone()
+            }
+        }
+    }
+}
+
+impl Pool {
+    fn new(app: &App) -> reqwest::Result<Self> {
+        // reqwest is built without a TLS provider of its own. An error means that there is one already.
+        let _installed = rustls::crypto::ring::default_provider().install_default();
+        let mut builder = Client::builder()
+            .user_agent(concat!("easemob-gateway/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+            .pool_max_idle_per_host(POOL_MAX_IDLE)
+            .tcp_user_timeout(TCP_USER_TIMEOUT)
+            .tcp_nodelay(true)
+            // One stalled HTTP/2 connection would stall every call; HTTP/1.1 fails one at a time.
+            .http1_only()
+            // A redirect would carry the client secret and the message to wherever it points.
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            // A repeat is decided where its effect is known, never down here.
+            .retry(reqwest::retry::never())
+            // HTTP_PROXY in the environment is no decision of ours.
+            .no_proxy()
+            .tls_version_min(reqwest::tls::Version::TLS_1_2)
+            .https_only(app.base_url.starts_with("https:"));
+        if let Some(proxy) = &app.proxy_url {
+            builder = builder.proxy(reqwest::Proxy::all(proxy)?);
+        }
+        if let Some(pem) = &app.ca_pem {
+            builder = builder.tls_certs_only(reqwest::Certificate::from_pem_bundle(pem)?);
+        }
+        Ok(Self {
+            client: builder.build()?,
+            born: Instant::now(),
+        })
+    }
+}
+
+/// Easemob documents no such header; a proxy in front of it may send it. In seconds.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds: u64 = headers
+        .get(header::RETRY_AFTER)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()?;
+    Some(Duration::from_secs(seconds.min(3_600)))
+}
+
+/// The innermost cause, which says most. Without the URL: it belongs to no error text.
+fn describe(error: reqwest::Error) -> String {
+    let kind = match () {
+        () if error.is_dns() => "host name not found",
+        () if error.is_connect() && error.is_timeout() => "no connection in time",
+        () if error.is_connect() => "no connection",
+        () => "connection lost",
+    };
+    let error = error.without_url();
+    let mut cause: &dyn StdError = &error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    format!("{kind}: {cause}")
+}
