@@ -1,1 +1,230 @@
-//! .
+//! FLOOR 3: what the gateway adds. One message, however many calls it takes: sent, and told of truly
+//! and on time.
+
+mod deadline;
+mod part;
+mod turn;
+
+use std::{collections::HashMap, sync::Arc};
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use self::{deadline::Deadline, part::TIMEOUT as PART_TIMEOUT, turn::Config};
+use self::{
+    part::{Part, Route},
+    turn::Turns,
+};
+use crate::{
+    app::App,
+    caller::Caller,
+    easemob::{self, Client, FirstByte, Tokens},
+    id::RecipientId,
+    message::Message,
+};
+
+/// Sends messages through the apps of the gateway. One for each shard.
+#[derive(Debug)]
+pub struct Delivery {
+    routes: HashMap<Arc<str>, Arc<Route>>,
+    // What is dispatched outlives its caller; draining waits for it.
+    tasks: TaskTracker,
+    // From then on nothing new is begun: what still waits would not end in time.
+    closing: CancellationToken,
+}
+
+/// What a caller wants to be sent.
+#[derive(Debug)]
+pub struct Order {
+    /// The app that sends it.
+    pub app: Arc<App>,
+    /// Who asks.
+    pub caller: Caller,
+    /// The message, checked.
+    pub message: Message,
+    /// When the answer is due.
+    pub deadline: Deadline,
+}
+
+/// What became of a message: every recipient is in one of the two lists.
+#[derive(Debug, Default)]
+pub struct Sent {
+    /// Recipients that Easemob accepted the message for.
+    pub accepted: Vec<Accepted>,
+    /// The others, by cause.
+    pub failures: Vec<Failed>,
+}
+
+/// A recipient that Easemob accepted the message for.
+#[derive(Debug)]
+pub struct Accepted {
+    /// As the caller spelled it.
+    pub recipient: RecipientId,
+    /// ID that Easemob gave the message.
+    pub message_id: String,
+    /// Easemob's clock when it answered, in milliseconds since 1970.
+    pub timestamp_ms: Option<i64>,
+}
+
+/// Recipients that a message was not accepted for, for the same cause.
+#[derive(Debug)]
+pub struct Failed {
+    /// As the caller spelled them.
+    pub recipients: Vec<RecipientId>,
+    /// The cause.
+    pub failure: Failure,
+}
+
+/// Why a message was not accepted.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Failure {
+    /// Easemob refused it, could not be reached, or left it in doubt.
+    #[error(transparent)]
+    Easemob(#[from] easemob::Error),
+    /// The deadline passed, and nothing was sent.
+    #[error("the deadline passed before anything was sent")]
+    DeadlineExceeded,
+    /// The gateway has no place for it.
+    #[error("the gateway has too many sends to this app under way")]
+    Overloaded,
+    /// The gateway is shutting down.
+    #[error("the gateway is shutting down")]
+    ShuttingDown,
+    /// A fault of the gateway itself, before anything was sent.
+    #[error("a fault of the gateway")]
+    Internal,
+}
+
+impl Failure {
+    /// Whether the message may have been sent all the same.
+    pub fn may_have_been_sent(&self) -> bool {
+        match self {
+            Self::Easemob(error) => error.kind.may_have_taken_effect(),
+            _ => false,
+        }
+    }
+
+    fn in_doubt(what: &'static str) -> Self {
+        Self::Easemob(easemob::Error::new(easemob::Kind::OutcomeUnknown, what))
+    }
+}
+
+impl Delivery {
+    /// A delivery over its own connections to Easemob, with tokens that all shards share.
+    pub fn new(
+        apps: impl IntoIterator<Item = (Arc<App>, Arc<Tokens>)>,
+        config: &Config,
+        tasks: TaskTracker,
+        closing: CancellationToken,
+    ) -> Result<Self, easemob::SetupError> {
+        let routes = apps.into_iter().map(|(app, tokens)| {
+            let route = Route {
+                client: Client::new(&app)?,
+                tokens,
+                turns: Turns::new(config),
+            };
+            Ok((Arc::clone(&app.name), Arc::new(route)))
+        });
+        Ok(Self {
+            routes: routes.collect::<Result<_, _>>()?,
+            tasks,
+            closing,
+        })
+    }
+
+    /// Sends one message, and answers before its deadline with what is then known.
+    pub async fn send(&self, order: Order) -> Sent {
+        let Order {
+            app,
+            caller: _,
+            message,
+            deadline,
+        } = order;
+        let route = self
+            .routes
+            .get(&app.name)
+            .expect("there is a route for every app of the gateway");
+        let message = Arc::new(message);
+        let part = Part {
+            route: Arc::clone(route),
+            message: Arc::clone(&message),
+            first_byte: FirstByte::default(),
+            closing: self.closing.clone(),
+        };
+        let outcome = self.run(part, deadline).await;
+        merge(&message, outcome)
+    }
+
+    /// Runs a part in a task of its own: a caller that goes away ends it while nothing is dispatched,
+    /// and from then on it runs to its own time limit.
+    async fn run(&self, part: Part, deadline: Deadline) -> Result<easemob::Accepted, Failure> {
+        if deadline.has_passed() {
+            return Err(Failure::DeadlineExceeded);
+        }
+        let first_byte = part.first_byte.clone();
+        let task = self.tasks.spawn(part.send());
+        let _caller = Waiting {
+            first_byte: first_byte.clone(),
+            task: task.abort_handle(),
+        };
+        match tokio::time::timeout_at(deadline.answer_by(), task).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_panicked)) if first_byte.crossed() => Err(Failure::in_doubt(
+                "a fault of the gateway after the request went out",
+            )),
+            Ok(Err(_panicked)) => Err(Failure::Internal),
+            Err(_elapsed) if first_byte.forbid() => Err(Failure::DeadlineExceeded),
+            Err(_elapsed) => Err(Failure::in_doubt(
+                "the deadline passed while Easemob had not answered",
+            )),
+        }
+    }
+}
+
+/// A caller that waits for a part. When it goes away, nothing more is begun.
+struct Waiting {
+    first_byte: FirstByte,
+    task: tokio::task::AbortHandle,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if self.first_byte.forbid() {
+            self.task.abort();
+        }
+    }
+}
+
+fn merge(message: &Message, outcome: Result<easemob::Accepted, Failure>) -> Sent {
+    let recipients = &message.target.recipients;
+    let accepted = match outcome {
+        Ok(accepted) => accepted,
+        Err(failure) => {
+            return Sent {
+                accepted: Vec::new(),
+                failures: vec![Failed {
+                    recipients: recipients.clone(),
+                    failure,
+                }],
+            };
+        }
+    };
+    let mut sent = Sent::default();
+    let mut without_id = Vec::new();
+    for (recipient, message_id) in recipients.iter().zip(accepted.message_ids) {
+        match message_id {
+            Some(message_id) => sent.accepted.push(Accepted {
+                recipient: recipient.clone(),
+                message_id,
+                timestamp_ms: accepted.timestamp_ms,
+            }),
+            None => without_id.push(recipient.clone()),
+        }
+    }
+    if !without_id.is_empty() {
+        sent.failures.push(Failed {
+            recipients: without_id,
+            failure: Failure::in_doubt("Easemob's answer has no message ID for this recipient"),
+        });
+    }
+    sent
+}

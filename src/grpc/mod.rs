@@ -1,1 +1,158 @@
-//! .
+//! FLOOR 4: the one way in. `MessagingService` as tonic serves it: one short method per RPC.
+
+mod layer;
+pub mod reason;
+mod send;
+pub mod status;
+mod timeout;
+
+use std::{convert::Infallible, sync::Arc};
+
+use tokio::sync::Semaphore;
+use tonic::{
+    Request, Response, Status, Streaming, body::Body, codec::CompressionEncoding, service::Routes,
+};
+use tower::Service;
+
+use self::status::Problem;
+pub use self::timeout::Timeouts;
+use crate::{
+    app::Apps,
+    caller::Caller,
+    delivery::Delivery,
+    proto::{
+        self, ErrorReason,
+        messaging_service_server::{MessagingService, MessagingServiceServer},
+    },
+};
+
+/// What the service is made of. One for each shard.
+#[derive(Debug)]
+pub struct Messaging {
+    /// The apps that callers may name.
+    pub apps: Arc<Apps>,
+    /// What sends.
+    pub delivery: Delivery,
+    /// Bounds of the callers' deadlines.
+    pub timeouts: Timeouts,
+}
+
+/// Bounds of the service as a whole, shared by all shards.
+#[derive(Debug, Clone)]
+pub struct Bounds {
+    /// Places for requests under way.
+    pub in_flight: Arc<Semaphore>,
+    /// Largest request in bytes.
+    pub max_request_bytes: usize,
+}
+
+/// Everything that is served on the gRPC port, with the layers that hold for every RPC.
+pub fn service<H>(
+    messaging: Messaging,
+    bounds: &Bounds,
+    health: H,
+) -> impl Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible, Future: Send>
++ Clone
++ Send
++ 'static
+where
+    H: Service<http::Request<Body>, Error = Infallible>
+        + tonic::server::NamedService
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    H::Response: axum::response::IntoResponse,
+    H::Future: Send + 'static,
+{
+    let messaging = MessagingServiceServer::new(messaging)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Zstd)
+        .max_decoding_message_size(bounds.max_request_bytes);
+    let routes = Routes::new(health)
+        .add_service(reflection_v1())
+        .add_service(reflection_v1alpha())
+        .add_service(messaging)
+        .prepare();
+    // From the outside in.
+    tower::ServiceBuilder::new()
+        // Outermost: whatever is refused below gets an ErrorInfo, and a panic ends in an answer.
+        .layer(layer::ErrorsLayer)
+        // Before any work is done for the request.
+        .layer(layer::InFlightLayer::new(Arc::clone(&bounds.in_flight)))
+        .layer(layer::CallerLayer::new(Caller::anonymous()))
+        .service(routes)
+}
+
+fn reflection_v1() -> tonic_reflection::server::v1::ServerReflectionServer<
+    impl tonic_reflection::server::v1::ServerReflection,
+> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .expect("the descriptors were made by the build")
+}
+
+fn reflection_v1alpha() -> tonic_reflection::server::v1alpha::ServerReflectionServer<
+    impl tonic_reflection::server::v1alpha::ServerReflection,
+> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1alpha()
+        .expect("the descriptors were made by the build")
+}
+
+type Stream<T> = tokio_stream::Empty<Result<T, Status>>;
+
+#[tonic::async_trait]
+impl MessagingService for Messaging {
+    type SendMessagesStream = Stream<proto::SendMessagesResponse>;
+    type DownloadFileStream = Stream<proto::DownloadFileResponse>;
+
+    async fn send_message(
+        &self,
+        request: Request<proto::SendMessageRequest>,
+    ) -> Result<Response<proto::SendMessageResponse>, Status> {
+        send::send_message(self, request).await
+    }
+
+    async fn send_messages(
+        &self,
+        _request: Request<Streaming<proto::SendMessagesRequest>>,
+    ) -> Result<Response<Self::SendMessagesStream>, Status> {
+        Err(not_served("SendMessages").into())
+    }
+
+    async fn send_media_message(
+        &self,
+        _request: Request<Streaming<proto::SendMediaMessageRequest>>,
+    ) -> Result<Response<proto::SendMediaMessageResponse>, Status> {
+        Err(not_served("SendMediaMessage").into())
+    }
+
+    async fn upload_file(
+        &self,
+        _request: Request<Streaming<proto::UploadFileRequest>>,
+    ) -> Result<Response<proto::UploadFileResponse>, Status> {
+        Err(not_served("UploadFile").into())
+    }
+
+    async fn download_file(
+        &self,
+        _request: Request<proto::DownloadFileRequest>,
+    ) -> Result<Response<Self::DownloadFileStream>, Status> {
+        Err(not_served("DownloadFile").into())
+    }
+}
+
+/// The contract has more methods than this version serves.
+fn not_served(method: &str) -> Problem {
+    let version = env!("CARGO_PKG_VERSION");
+    Problem::new(
+        ErrorReason::InvalidRequest,
+        format!("version {version} of the gateway does not serve {method} yet; use SendMessage"),
+    )
+    .with_code(tonic::Code::Unimplemented)
+}

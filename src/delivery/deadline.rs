@@ -1,0 +1,35 @@
+//! When a caller's answer is due, and when it has to be ready to arrive in time.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Largest part of the time that is kept for the way back.
+const MARGIN: Duration = Duration::from_millis(25);
+
+/// The instant by which a caller wants its answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadline {
+    due: Instant,
+    margin: Duration,
+}
+
+impl Deadline {
+    /// A deadline this long after now.
+    pub fn after(time: Duration) -> Self {
+        Self {
+            due: Instant::now() + time,
+            margin: MARGIN.min(time / 4),
+        }
+    }
+
+    /// When the answer must be ready, so that the caller reads our verdict and not its own timer's.
+    pub fn answer_by(&self) -> Instant {
+        self.due - self.margin
+    }
+
+    /// Whether it is too late to begin.
+    pub fn has_passed(&self) -> bool {
+        Instant::now() >= self.due
+    }
+}

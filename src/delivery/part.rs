@@ -1,0 +1,92 @@
+//! One part of a message, from its turn to its outcome: the procedure that everything else serves.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Failure,
+    turn::{QueueFull, Turn, Turns},
+};
+use crate::{
+    easemob::{self, Client, FirstByte, Kind, Tokens},
+    message::Message,
+};
+
+/// Time for the whole of a part after its turn.
+pub const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The way to Easemob for one app, on one shard.
+#[derive(Debug)]
+pub(super) struct Route {
+    pub(super) client: Client,
+    pub(super) tokens: Arc<Tokens>,
+    pub(super) turns: Turns,
+}
+
+/// What one call carries.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) route: Arc<Route>,
+    pub(super) message: Arc<Message>,
+    pub(super) first_byte: FirstByte,
+    pub(super) closing: CancellationToken,
+}
+
+impl Part {
+    /// Sends the part: once, or not at all, or says that it does not know.
+    pub(super) async fn send(self) -> Result<easemob::Accepted, Failure> {
+        let _turn = tokio::select! {
+            biased;
+            turn = self.turn() => turn?,
+            () = self.closing.cancelled() => return Err(Failure::ShuttingDown),
+        };
+        match tokio::time::timeout(TIMEOUT, self.attempts()).await {
+            Ok(outcome) => outcome,
+            Err(_elapsed) if self.first_byte.crossed() => {
+                Err(Failure::in_doubt("no answer within the time for one call"))
+            }
+            Err(_elapsed) => Err(easemob::Error::new(
+                Kind::Unreachable,
+                "nothing was sent within the time for one call",
+            )
+            .into()),
+        }
+    }
+
+    /// Waits until the part may go. The token comes first: no place is held while waiting for one.
+    async fn turn(&self) -> Result<Turn, Failure> {
+        self.route.tokens.ready().await?;
+        self.route
+            .turns
+            .turn()
+            .await
+            .map_err(|QueueFull| Failure::Overloaded)
+    }
+
+    /// One attempt, and a second where Easemob asks for a new token.
+    async fn attempts(&self) -> Result<easemob::Accepted, Failure> {
+        let token = self.route.tokens.ready().await?;
+        let refused = match self.attempt(&token).await {
+            Err(error) if error.kind == Kind::TokenRefused => token,
+            outcome => return Ok(outcome?),
+        };
+        // The refusal proves that nothing was sent.
+        self.first_byte.reset();
+        let token = self.route.tokens.replace(&refused).await?;
+        match self.attempt(&token).await {
+            Err(error) if error.kind == Kind::TokenRefused => {
+                Err(error.with_kind(Kind::CredentialsRejected).into())
+            }
+            outcome => Ok(outcome?),
+        }
+    }
+
+    async fn attempt(&self, token: &easemob::Token) -> Result<easemob::Accepted, easemob::Error> {
+        let recipients = &self.message.target.recipients;
+        self.route
+            .client
+            .send(&self.message, recipients, token, &self.first_byte)
+            .await
+    }
+}

@@ -1,0 +1,134 @@
+//! The outermost layer: an `ErrorInfo` for what the framework refuses by itself, and an answer in
+//! place of a panic.
+
+use std::{
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use pin_project_lite::pin_project;
+use tonic::{Code, Status, body::Body};
+use tower::{Layer, Service};
+
+use crate::{grpc::status::Problem, proto::ErrorReason};
+
+/// See the module.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ErrorsLayer;
+
+impl<S> Layer<S> for ErrorsLayer {
+    type Service = Errors<S>;
+
+    fn layer(&self, inner: S) -> Errors<S> {
+        Errors { inner }
+    }
+}
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub(crate) struct Errors<S> {
+    inner: S,
+}
+
+impl<S> Service<http::Request<Body>> for Errors<S>
+where
+    S: Service<http::Request<Body>, Response = http::Response<Body>>,
+{
+    type Response = http::Response<Body>;
+    type Error = S::Error;
+    type Future = Response<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let response = catch_unwind(AssertUnwindSafe(|| self.inner.call(request)));
+        Response {
+            response: response.ok(),
+        }
+    }
+}
+
+pin_project! {
+    /// The answer, if making it did not panic.
+    pub(crate) struct Response<F> {
+        #[pin]
+        response: Option<F>,
+    }
+}
+
+impl<F, E> Future for Response<F>
+where
+    F: Future<Output = Result<http::Response<Body>, E>>,
+{
+    type Output = Result<http::Response<Body>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let Some(response) = this.response.as_mut().as_pin_mut() else {
+            return Poll::Ready(Ok(panicked().into_http()));
+        };
+        let result = match catch_unwind(AssertUnwindSafe(|| response.poll(cx))) {
+            Ok(poll) => ready!(poll),
+            Err(_panic) => {
+                // What has panicked is in no state to be polled again.
+                this.response.set(None);
+                return Poll::Ready(Ok(panicked().into_http()));
+            }
+        };
+        Poll::Ready(result.map(explained))
+    }
+}
+
+// A send runs in a task of its own, which tells by itself what became of it: a panic that arrives here
+// happened before or beside it.
+fn panicked() -> Status {
+    Problem::new(ErrorReason::Internal, "a fault of the gateway").into()
+}
+
+/// The answer with an `ErrorInfo`, where it is an error without details.
+fn explained(response: http::Response<Body>) -> http::Response<Body> {
+    let headers = response.headers();
+    let is_error = headers
+        .get("grpc-status")
+        .is_some_and(|code| code.as_bytes() != b"0");
+    if !is_error || headers.contains_key("grpc-status-details-bin") {
+        return response;
+    }
+    let Some(status) = Status::from_header_map(headers) else {
+        return response;
+    };
+    Status::from(of_framework(&status)).into_http()
+}
+
+/// What the framework refuses, it refuses before anything was sent.
+fn of_framework(status: &Status) -> Problem {
+    let text = status.message().to_owned();
+    match status.code() {
+        // tonic has one code for requests that are too large and another for those that are once
+        // decompressed; gRPC has one.
+        Code::OutOfRange | Code::ResourceExhausted => {
+            Problem::new(ErrorReason::MessageTooLarge, text).with_code(Code::ResourceExhausted)
+        }
+        Code::Unimplemented if text.is_empty() => {
+            Problem::new(ErrorReason::InvalidRequest, "there is no such method")
+                .with_code(Code::Unimplemented)
+        }
+        Code::Unimplemented => {
+            Problem::new(ErrorReason::InvalidRequest, text).with_code(Code::Unimplemented)
+        }
+        Code::Internal | Code::InvalidArgument => Problem::new(
+            ErrorReason::InvalidRequest,
+            "the request is no message of this method",
+        ),
+        Code::NotFound => Problem::new(ErrorReason::InvalidRequest, text).with_code(Code::NotFound),
+        // The caller broke off and reads no answer.
+        Code::Cancelled | Code::Aborted => {
+            Problem::new(ErrorReason::InvalidRequest, text).with_code(Code::Aborted)
+        }
+        _ => Problem::new(ErrorReason::Internal, text),
+    }
+}

@@ -1,0 +1,145 @@
+//! SendMessage.
+
+use std::sync::Arc;
+
+use prost_types::Timestamp;
+use tonic::{Request, Response, Status};
+
+use super::{Messaging, status::Problem};
+use crate::{
+    app::App,
+    caller::Caller,
+    delivery::{Failure, Order, Sent},
+    id::RequestId,
+    invalid::{Field, Violations},
+    message::Message,
+    proto::{self, ErrorReason},
+};
+
+pub(super) async fn send_message(
+    messaging: &Messaging,
+    request: Request<proto::SendMessageRequest>,
+) -> Result<Response<proto::SendMessageResponse>, Status> {
+    let deadline = messaging.timeouts.deadline(request.metadata());
+    let caller = caller(&request)?;
+    let request = request.into_inner();
+    let app = app(messaging, &caller, &request.app)?;
+    let order = Order {
+        message: check(request, &app)?,
+        app,
+        caller,
+        deadline,
+    };
+    let sent = messaging.delivery.send(order).await;
+    Ok(Response::new(answer(sent)?))
+}
+
+fn caller<T>(request: &Request<T>) -> Result<Caller, Problem> {
+    let caller = request.extensions().get::<Caller>().cloned();
+    caller.ok_or_else(|| Problem::new(ErrorReason::Internal, "nobody told who calls"))
+}
+
+fn app(messaging: &Messaging, caller: &Caller, name: &str) -> Result<Arc<App>, Problem> {
+    match messaging.apps.get(name) {
+        Some(app) if caller.may_use(&app.name) => Ok(Arc::clone(app)),
+        None if name.is_empty() => {
+            let violations = Violations::default();
+            violations.root().child("app").refuse::<()>(
+                "is required: the gateway has several apps, and none of them is the default",
+            );
+            Err(Problem::invalid(violations.into_vec()))
+        }
+        _ => Err(Problem::new(
+            ErrorReason::AppNotConfigured,
+            "the gateway has no app of this name",
+        )),
+    }
+}
+
+/// The same checks for every RPC that sends: all that is wrong, at once.
+fn check(request: proto::SendMessageRequest, app: &App) -> Result<Message, Problem> {
+    let violations = Violations::default();
+    let root = violations.root();
+    let request_id = RequestId::check(request.request_id, root.child("request_id"));
+    let message = check_message(request.message, app, root.child("message"));
+    let (Some(message), Some(_request_id)) = (message, request_id) else {
+        return Err(Problem::invalid(violations.into_vec()));
+    };
+    check_size(&message, app)?;
+    Ok(message)
+}
+
+fn check_message(message: Option<proto::Message>, app: &App, field: Field<'_>) -> Option<Message> {
+    Message::check(field.required(message)?, app, field)
+}
+
+fn check_size(message: &Message, app: &App) -> Result<(), Problem> {
+    let too_large = |what: &str, size: usize, limit: usize| {
+        Problem::new(
+            ErrorReason::MessageTooLarge,
+            format!("{what} has {size} bytes of JSON, and the app's limit is {limit}"),
+        )
+        .with_metadata("size_bytes", size.to_string())
+        .with_metadata("limit_bytes", limit.to_string())
+    };
+    let limits = &app.limits;
+    let size = message.content_bytes();
+    if limits.content_bytes != 0 && size > limits.content_bytes {
+        let what = "the message's content and extension together";
+        return Err(too_large(what, size, limits.content_bytes));
+    }
+    if limits.request_bytes != 0 {
+        let size = message.to_json(&message.target.recipients).len();
+        if size > limits.request_bytes {
+            let what = "the request to Easemob with all its recipients";
+            return Err(too_large(what, size, limits.request_bytes));
+        }
+    }
+    Ok(())
+}
+
+/// OK where anything was accepted, or where recipients differ in their fate; an error where all share
+/// the same.
+fn answer(sent: Sent) -> Result<proto::SendMessageResponse, Problem> {
+    if let ([], [only]) = (&*sent.accepted, &*sent.failures) {
+        return Err(Problem::from(&only.failure));
+    }
+    let accepted = sent.accepted.into_iter().map(|accepted| proto::Accepted {
+        recipient: accepted.recipient.into_string(),
+        message_id: accepted.message_id,
+        accept_time: accepted.timestamp_ms.map(timestamp),
+    });
+    let failures = sent.failures.into_iter().map(|failed| {
+        let recipients = failed.recipients.into_iter();
+        failure(
+            recipients.map(|id| id.into_string()).collect(),
+            &failed.failure,
+        )
+    });
+    Ok(proto::SendMessageResponse {
+        accepted: accepted.collect(),
+        failures: failures.collect(),
+        replayed: false,
+    })
+}
+
+fn failure(recipients: Vec<String>, failure: &Failure) -> proto::SendFailure {
+    let problem = Problem::from(failure);
+    proto::SendFailure {
+        recipients,
+        state: problem.state().into(),
+        reason: problem.reason().into(),
+        retry_after: problem
+            .retry_after()
+            .and_then(|wait| prost_types::Duration::try_from(wait).ok()),
+        status: Some(problem.to_pb()),
+    }
+}
+
+fn timestamp(ms: i64) -> Timestamp {
+    Timestamp {
+        seconds: ms.div_euclid(1_000),
+        nanos: i32::try_from(ms.rem_euclid(1_000) * 1_000_000)
+            .expect("less than a second in nanoseconds"),
+    }
+}

@@ -1,0 +1,334 @@
+//! Every error → `tonic::Status`, by the table in `reason.rs`, with its typed details.
+
+use std::time::Duration;
+
+use prost::Message as _;
+use prost_types::Any;
+use tonic::{Code, Status, metadata::MetadataValue};
+use tonic_types::pb;
+
+use super::reason::{self, Row};
+use crate::{
+    delivery::Failure,
+    easemob::{self, Kind},
+    invalid::Violation,
+    proto::{ErrorReason, SendState},
+};
+
+/// Domain of every `ErrorInfo` of ours.
+pub const DOMAIN: &str = "easemob-gateway";
+/// Longest text of a status in bytes. It travels twice, once percent-encoded, and some clients take
+/// 8 KiB of headers in all.
+const MAX_TEXT_BYTES: usize = 400;
+/// Most bytes of field violations in one status.
+const MAX_VIOLATION_BYTES: usize = 1_200;
+
+/// An error on its way to the caller.
+#[derive(Debug)]
+pub struct Problem {
+    row: &'static Row,
+    code: Code,
+    what: String,
+    metadata: Vec<(&'static str, String)>,
+    violations: Vec<Violation>,
+    retry_after: Option<Duration>,
+}
+
+impl Problem {
+    /// An error for this reason: what happened, as a phrase.
+    pub fn new(reason: ErrorReason, what: impl Into<String>) -> Self {
+        let row = reason::row(reason);
+        Self {
+            row,
+            code: row.code,
+            what: what.into(),
+            metadata: Vec::new(),
+            violations: Vec::new(),
+            retry_after: None,
+        }
+    }
+
+    /// The fields that are wrong with a request.
+    pub fn invalid(violations: Vec<Violation>) -> Self {
+        let first = violations.first().map(ToString::to_string);
+        let what = match violations.len() {
+            0 | 1 => first.unwrap_or_default(),
+            n => format!("{} (and {} more)", first.unwrap_or_default(), n - 1),
+        };
+        let mut problem = Self::new(ErrorReason::InvalidRequest, what);
+        problem.violations = violations;
+        problem
+    }
+
+    /// Another code than that of the reason, for what the framework refuses.
+    pub fn with_code(mut self, code: Code) -> Self {
+        self.code = code;
+        self
+    }
+
+    /// A further entry in `ErrorInfo`.
+    pub fn with_metadata(mut self, key: &'static str, value: impl Into<String>) -> Self {
+        self.metadata.push((key, value.into()));
+        self
+    }
+
+    /// Tells the caller when to try again.
+    pub fn with_retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// The reason.
+    pub fn reason(&self) -> ErrorReason {
+        self.row.reason
+    }
+
+    /// Whether a message may have been sent.
+    pub fn state(&self) -> SendState {
+        self.row.state
+    }
+
+    /// When to try again.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// The error as a value, for answers that tell of several.
+    pub fn to_pb(&self) -> pb::Status {
+        let mut details = vec![any("ErrorInfo", &self.error_info())];
+        if !self.violations.is_empty() {
+            details.push(any("BadRequest", &bad_request(&self.violations)));
+        }
+        if matches!(
+            self.row.reason,
+            ErrorReason::QuotaExceeded | ErrorReason::PlanLimitReached
+        ) {
+            let violation = pb::quota_failure::Violation {
+                subject: "easemob".to_owned(),
+                description: cut(&self.what),
+                ..Default::default()
+            };
+            let failure = pb::QuotaFailure {
+                violations: vec![violation],
+            };
+            details.push(any("QuotaFailure", &failure));
+        }
+        if let Some(wait) = self.retry_after {
+            let retry = pb::RetryInfo {
+                retry_delay: prost_types::Duration::try_from(wait).ok(),
+            };
+            details.push(any("RetryInfo", &retry));
+        }
+        pb::Status {
+            code: self.code.into(),
+            message: self.text(),
+            details,
+        }
+    }
+
+    fn text(&self) -> String {
+        format!("{}. {}", cut(&self.what), self.row.advice)
+    }
+
+    fn error_info(&self) -> pb::ErrorInfo {
+        let state = match self.row.state {
+            SendState::MaybeSent => "MAYBE_SENT",
+            _ => "NOT_SENT",
+        };
+        let metadata = self
+            .metadata
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), cut(value)));
+        pb::ErrorInfo {
+            reason: reason::name(self.row.reason).to_owned(),
+            domain: DOMAIN.to_owned(),
+            metadata: metadata
+                .chain([("send_state".to_owned(), state.to_owned())])
+                .collect(),
+        }
+    }
+}
+
+impl From<Problem> for Status {
+    fn from(problem: Problem) -> Self {
+        let details = problem.to_pb();
+        let mut status = Status::with_details(
+            problem.code,
+            details.message.clone(),
+            details.encode_to_vec().into(),
+        );
+        // Clients that retry by themselves listen to this before they look at the code.
+        let pushback = match (problem.state(), problem.retry_after) {
+            (SendState::MaybeSent, _) => Some("-1".to_owned()),
+            (_, Some(wait)) => Some(wait.as_millis().to_string()),
+            (_, None) => None,
+        };
+        if let Some(value) = pushback.and_then(|ms| MetadataValue::try_from(ms).ok()) {
+            status
+                .metadata_mut()
+                .insert("grpc-retry-pushback-ms", value);
+        }
+        status
+    }
+}
+
+impl From<&Failure> for Problem {
+    fn from(failure: &Failure) -> Self {
+        let what = failure.to_string();
+        let wait = Duration::from_secs(1);
+        match failure {
+            Failure::Easemob(error) => Self::from(error),
+            Failure::DeadlineExceeded => Self::new(ErrorReason::DeadlineExceeded, what),
+            Failure::Overloaded => Self::new(ErrorReason::Overloaded, what).with_retry_after(wait),
+            Failure::ShuttingDown => Self::new(ErrorReason::ShuttingDown, what),
+            Failure::Internal => Self::new(ErrorReason::Internal, what),
+        }
+    }
+}
+
+impl From<&easemob::Error> for Problem {
+    fn from(error: &easemob::Error) -> Self {
+        let reason = match error.kind {
+            Kind::InvalidRequest => ErrorReason::InvalidRequest,
+            Kind::MessageTooLarge => ErrorReason::MessageTooLarge,
+            Kind::TokenRefused | Kind::CredentialsRejected => {
+                ErrorReason::EasemobCredentialsRejected
+            }
+            Kind::QuotaExceeded => ErrorReason::QuotaExceeded,
+            Kind::PlanLimitReached => ErrorReason::PlanLimitReached,
+            Kind::FeatureNotEnabled => ErrorReason::FeatureNotEnabled,
+            Kind::AppNotFound => ErrorReason::EasemobAppNotFound,
+            Kind::Refused => ErrorReason::EasemobRefused,
+            Kind::Unreachable => ErrorReason::EasemobUnreachable,
+            Kind::Busy => ErrorReason::EasemobBusy,
+            Kind::OutcomeUnknown => ErrorReason::OutcomeUnknown,
+        };
+        let mut problem = Self::new(reason, error.what.clone());
+        // Waiting out a pause does not help where somebody has to change something.
+        if matches!(
+            reason,
+            ErrorReason::QuotaExceeded | ErrorReason::EasemobUnreachable | ErrorReason::EasemobBusy
+        ) {
+            problem.retry_after = Some(error.retry_after.unwrap_or(Duration::from_secs(1)));
+        }
+        if let Some(answer) = &error.answer {
+            problem = problem.with_metadata("http_status", answer.http_status.to_string());
+            if let Some(error) = &answer.error {
+                problem = problem.with_metadata("easemob_error", error.clone());
+            }
+            if let Some(code) = answer.error_code {
+                problem = problem.with_metadata("easemob_error_code", code.to_string());
+            }
+        }
+        problem
+    }
+}
+
+/// As many violations as there is room for.
+fn bad_request(violations: &[Violation]) -> pb::BadRequest {
+    let mut bytes = 0;
+    let shown = violations
+        .iter()
+        .take_while(|violation| {
+            bytes += violation.field.len() + violation.description.len() + 8;
+            bytes <= MAX_VIOLATION_BYTES
+        })
+        .map(|violation| pb::bad_request::FieldViolation {
+            field: violation.field.clone(),
+            description: violation.description.to_string(),
+            ..Default::default()
+        });
+    pb::BadRequest {
+        field_violations: shown.collect(),
+    }
+}
+
+fn any(name: &str, detail: &impl prost::Message) -> Any {
+    Any {
+        type_url: format!("type.googleapis.com/google.rpc.{name}"),
+        value: detail.encode_to_vec(),
+    }
+}
+
+fn cut(text: &str) -> String {
+    let mut text = text.to_owned();
+    if text.len() > MAX_TEXT_BYTES {
+        text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES - 3));
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic_types::StatusExt;
+
+    use super::*;
+
+    /// Bytes of a status on the wire.
+    fn header_bytes(status: Status) -> usize {
+        let response: http::Response<tonic::body::Body> = status.into_http();
+        response
+            .headers()
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len())
+            .sum()
+    }
+
+    #[test]
+    fn the_longest_error_stays_under_4_kib() {
+        let violations = (0..10_000).map(|i| Violation {
+            field: format!("message.users.user_ids[{i}]"),
+            description: "is longer than 64 bytes".into(),
+        });
+        assert!(header_bytes(Problem::invalid(violations.collect()).into()) < 4_096);
+
+        let error = easemob::Error {
+            kind: Kind::QuotaExceeded,
+            what: "名".repeat(10_000),
+            answer: Some(easemob::Answer {
+                http_status: 429,
+                error: Some("名".repeat(66)),
+                error_code: Some(i64::MIN),
+            }),
+            retry_after: Some(Duration::from_secs(3_600)),
+        };
+        let bytes = header_bytes(Problem::from(&error).into());
+        assert!(bytes < 4_096, "{bytes}");
+    }
+
+    #[test]
+    fn a_status_carries_its_reason_state_and_wait() {
+        let error = easemob::Error::new(Kind::QuotaExceeded, "Easemob answered 429")
+            .with_retry_after(Duration::from_millis(1_500));
+        let status = Status::from(Problem::from(&error));
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        let details = status.get_error_details();
+        let info = details.error_info().unwrap();
+        assert_eq!((&*info.reason, &*info.domain), ("QUOTA_EXCEEDED", DOMAIN));
+        assert_eq!(info.metadata["send_state"], "NOT_SENT");
+        let wait = details.retry_info().unwrap().retry_delay;
+        assert_eq!(wait, Some(Duration::from_millis(1_500)));
+        assert_eq!(
+            status.metadata().get("grpc-retry-pushback-ms").unwrap(),
+            "1500"
+        );
+    }
+
+    #[test]
+    fn what_may_have_been_sent_is_never_to_be_repeated() {
+        let error = easemob::Error::new(Kind::OutcomeUnknown, "connection lost");
+        let status = Status::from(Problem::from(&error));
+        assert_eq!(status.code(), Code::Unknown);
+        assert_eq!(
+            status.metadata().get("grpc-retry-pushback-ms").unwrap(),
+            "-1"
+        );
+        let details = status.get_error_details();
+        assert_eq!(
+            details.error_info().unwrap().metadata["send_state"],
+            "MAYBE_SENT"
+        );
+        assert_eq!(details.retry_info(), None);
+    }
+}

@@ -1,0 +1,77 @@
+//! The caller's time limit, from the `grpc-timeout` header to a deadline.
+
+use std::time::Duration;
+
+use tonic::metadata::MetadataMap;
+
+use crate::delivery::Deadline;
+
+/// The bounds of a deadline.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// For a call without one.
+    pub default: Duration,
+    /// Longer ones are cut to this.
+    pub max: Duration,
+}
+
+impl Timeouts {
+    /// The deadline of a call that has just arrived.
+    pub(super) fn deadline(&self, metadata: &MetadataMap) -> Deadline {
+        let asked = metadata
+            .get("grpc-timeout")
+            .and_then(|value| value.to_str().ok())
+            .and_then(parse);
+        Deadline::after(asked.unwrap_or(self.default).min(self.max))
+    }
+}
+
+/// At most eight digits and a unit, as the gRPC protocol has it. Anything else is no time limit.
+fn parse(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let n: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(n * 3_600),
+        "M" => Duration::from_secs(n * 60),
+        "S" => Duration::from_secs(n),
+        "m" => Duration::from_millis(n),
+        "u" => Duration::from_micros(n),
+        "n" => Duration::from_nanos(n),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_those_of_the_protocol_and_garbage_is_none() {
+        assert_eq!(
+            parse("99999999H"),
+            Some(Duration::from_secs(99_999_999 * 3_600))
+        );
+        assert_eq!(parse("2M"), Some(Duration::from_secs(120)));
+        assert_eq!(parse("0S"), Some(Duration::ZERO));
+        assert_eq!(parse("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(parse("7u"), Some(Duration::from_micros(7)));
+        assert_eq!(parse("7n"), Some(Duration::from_nanos(7)));
+        for garbage in [
+            "",
+            "S",
+            "-1S",
+            "1",
+            "1s",
+            "123456789S",
+            "1.5S",
+            " 1S",
+            "é",
+            "1é",
+        ] {
+            assert_eq!(parse(garbage), None, "{garbage:?}");
+        }
+    }
+}
