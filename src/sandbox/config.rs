@@ -1,0 +1,201 @@
+//! What a sandbox is told before it starts: where it listens, whose app it plays, its limits.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use super::clock::Clock;
+
+/// How a sandbox behaves. The defaults are the documented limits.
+#[derive(Clone)]
+pub struct Config {
+    /// Where to listen; port 0 takes a free one. Default: 127.0.0.1:8025.
+    pub listen: SocketAddr,
+    /// First half of the App Key. Default: `sandbox`.
+    pub org: String,
+    /// Second half of the App Key. Default: `demo`.
+    pub app: String,
+    /// Name of the same app in paths that begin with `/app-id/`. Default: `sandbox-app-id`.
+    pub app_id: String,
+    /// Default: `sandbox-client-id`.
+    pub client_id: String,
+    /// Default: `sandbox-client-secret`.
+    pub client_secret: String,
+    /// Life of a token where the request has no `ttl`. Default: 60 days.
+    pub token_ttl: Duration,
+    /// Unit of `ttl` and `expires_in`. Default: seconds.
+    pub token_unit: TokenUnit,
+    /// Whether fields that the reference does not list are refused. Default: true.
+    pub strict: bool,
+    /// Most bytes of `body` and `ext` together, as written in the request; 0 switches it off.
+    /// Default: 3072.
+    pub content_bytes: usize,
+    /// Most bytes of a whole send request; 0 switches it off. Default: 5120.
+    pub request_bytes: usize,
+    /// How many calls and messages are let through. Default: the documented rates.
+    pub quotas: Quotas,
+    /// How much is remembered.
+    pub keep: Keep,
+    /// What time it is for tokens and quotas. Default: the system's.
+    pub clock: Clock,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8025)),
+            org: "sandbox".into(),
+            app: "demo".into(),
+            app_id: "sandbox-app-id".into(),
+            client_id: "sandbox-client-id".into(),
+            client_secret: "sandbox-client-secret".into(),
+            token_ttl: Duration::from_secs(60 * 24 * 60 * 60),
+            token_unit: TokenUnit::Seconds,
+            strict: true,
+            content_bytes: 3072,
+            request_bytes: 5120,
+            quotas: Quotas::documented(),
+            keep: Keep::default(),
+            clock: Clock::system(),
+        }
+    }
+}
+
+impl Config {
+    /// A free port on loopback and no quotas; everything else as documented.
+    pub fn for_tests() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            quotas: Quotas::off(),
+            keep: Keep {
+                calls: 100_000,
+                ..Keep::default()
+            },
+            ..Self::default()
+        }
+    }
+}
+
+/// Unit of `ttl` and `expires_in`: it differs from cluster to cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenUnit {
+    /// Most clusters.
+    Seconds,
+    /// The cluster "VIP 5".
+    Milliseconds,
+}
+
+/// How much a sandbox remembers; what is oldest goes first.
+#[derive(Debug, Clone, Copy)]
+pub struct Keep {
+    /// Most messages. Default: 10,000.
+    pub messages: usize,
+    /// Most bytes of messages. Default: 64 MiB.
+    pub message_bytes: usize,
+    /// Most calls of each endpoint. Default: 1,000.
+    pub calls: usize,
+    /// Most bytes of calls of each endpoint. Default: 16 MiB.
+    pub call_bytes: usize,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self {
+            messages: 10_000,
+            message_bytes: 64 << 20,
+            calls: 1_000,
+            call_bytes: 16 << 20,
+        }
+    }
+}
+
+/// What is let through, by kind; `None` lets everything through.
+#[derive(Debug, Clone, Copy)]
+pub struct Quotas {
+    /// Calls of `/token`.
+    pub token: Option<Rate>,
+    /// Sends to users.
+    pub users: Quota,
+    /// Sends to groups.
+    pub groups: Quota,
+    /// Sends to chat rooms.
+    pub chatrooms: Quota,
+    /// Sends to named members of a group or a chat room.
+    pub directed: Quota,
+}
+
+impl Quotas {
+    /// The documented rates.
+    pub fn documented() -> Self {
+        let both = |rate| Quota {
+            calls: Some(rate),
+            messages: Some(rate),
+        };
+        Self {
+            token: Some(Rate::per_second(300)),
+            users: Quota {
+                calls: Some(Rate::per_second(100)),
+                messages: Some(Rate::per_minute(6000)),
+            },
+            groups: both(Rate::per_second(20)),
+            chatrooms: both(Rate::per_second(100)),
+            directed: both(Rate::per_second(100)),
+        }
+    }
+
+    /// No quota at all.
+    pub fn off() -> Self {
+        Self {
+            token: None,
+            users: Quota::off(),
+            groups: Quota::off(),
+            chatrooms: Quota::off(),
+            directed: Quota::off(),
+        }
+    }
+}
+
+/// The two rates of one kind of send.
+#[derive(Debug, Clone, Copy)]
+pub struct Quota {
+    /// Requests.
+    pub calls: Option<Rate>,
+    /// Targets: each user, group or room of a request counts one.
+    pub messages: Option<Rate>,
+}
+
+impl Quota {
+    /// Lets everything through.
+    pub fn off() -> Self {
+        Self {
+            calls: None,
+            messages: None,
+        }
+    }
+}
+
+/// At most `count` in any span of `window`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// How many.
+    pub count: u32,
+    /// In what time; the window slides.
+    pub window: Duration,
+}
+
+impl Rate {
+    /// At most `count` in any second.
+    pub fn per_second(count: u32) -> Self {
+        Self {
+            count,
+            window: Duration::from_secs(1),
+        }
+    }
+
+    /// At most `count` in any minute.
+    pub fn per_minute(count: u32) -> Self {
+        Self {
+            count,
+            window: Duration::from_secs(60),
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! The messages that were accepted, for as long as they fit.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use tokio::sync::watch;
+
+use super::config::Keep;
+use super::endpoint::Endpoint;
+use super::locked;
+use super::ring::Ring;
+
+/// A message that the sandbox gave ids to.
+pub struct Message {
+    /// Target and message id, in the order of `to`; targets as the answer spells them.
+    pub ids: Vec<(String, String)>,
+    /// Where it was sent.
+    pub endpoint: Endpoint,
+    /// The sender; `admin` where the request named none.
+    pub from: String,
+    /// Targets as the request spelt them.
+    pub to: Vec<String>,
+    /// Whom a message to a group or room was meant for, if not for all.
+    pub members: Vec<String>,
+    /// The type as REST calls it: `txt`, `img`, …
+    pub kind: String,
+    /// The request as it was sent.
+    pub request: Bytes,
+    /// Some of the request's headers, never the token.
+    pub headers: Vec<(&'static str, String)>,
+    /// When it was accepted.
+    pub received: SystemTime,
+    pub(super) body: Box<RawValue>,
+    pub(super) ext: Option<Box<RawValue>>,
+}
+
+impl Message {
+    /// The whole request as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.request).unwrap_or_default()
+    }
+
+    /// `body` as JSON.
+    pub fn body(&self) -> Value {
+        serde_json::from_str(self.body.get()).unwrap_or_default()
+    }
+
+    /// `ext` as JSON.
+    pub fn ext(&self) -> Option<Value> {
+        let ext = self.ext.as_ref()?;
+        Some(serde_json::from_str(ext.get()).unwrap_or_default())
+    }
+
+    fn size(&self) -> usize {
+        let content = self.body.get().len() + self.ext.as_ref().map_or(0, |ext| ext.get().len());
+        // An allowance for the value itself, and for the name and id of each target.
+        512 + self.request.len() + content + 128 * (self.ids.len() + self.members.len())
+    }
+}
+
+/// Without what is in it.
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("endpoint", &self.endpoint)
+            .field("type", &self.kind)
+            .field("ids", &self.ids)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Serialize for Message {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let request: &RawValue =
+            serde_json::from_slice(&self.request).map_err(serde::ser::Error::custom)?;
+        let mut message = serializer.serialize_struct("Message", 10)?;
+        message.serialize_field("ids", &Pairs(&self.ids))?;
+        message.serialize_field("endpoint", self.endpoint.path())?;
+        message.serialize_field("from", &self.from)?;
+        message.serialize_field("to", &self.to)?;
+        message.serialize_field("members", &self.members)?;
+        message.serialize_field("type", &self.kind)?;
+        message.serialize_field("body", &self.body)?;
+        message.serialize_field("ext", &self.ext)?;
+        message.serialize_field("request", request)?;
+        message.serialize_field("headers", &Pairs(&self.headers))?;
+        let received = humantime::format_rfc3339_millis(self.received);
+        message.serialize_field("received", &received.to_string())?;
+        message.end()
+    }
+}
+
+/// A list of pairs as a JSON object that keeps their order.
+pub(super) struct Pairs<'a, K>(pub(super) &'a [(K, String)]);
+
+impl<K: Serialize> Serialize for Pairs<'_, K> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
+    }
+}
+
+/// Which messages are asked for; what is `None` does not matter.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Reached this user: by itself, or as a named member of a group or room. Ignores case.
+    pub user: Option<String>,
+    /// Sent to this group.
+    pub group: Option<String>,
+    /// Sent to this chat room.
+    pub chatroom: Option<String>,
+    /// Sent to this target of any kind.
+    pub to: Option<String>,
+    /// Sent by this user. Ignores case.
+    pub from: Option<String>,
+    /// Of this type, as REST calls it: `txt`, `img`, …
+    pub kind: Option<String>,
+}
+
+impl Filter {
+    /// Every message.
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// Messages that reached this user.
+    pub fn user(id: &str) -> Self {
+        Self {
+            user: Some(id.to_owned()),
+            ..Self::default()
+        }
+    }
+
+    /// Messages to this group.
+    pub fn group(id: &str) -> Self {
+        Self {
+            group: Some(id.to_owned()),
+            ..Self::default()
+        }
+    }
+
+    /// Messages to this chat room.
+    pub fn chatroom(id: &str) -> Self {
+        Self {
+            chatroom: Some(id.to_owned()),
+            ..Self::default()
+        }
+    }
+
+    /// Whether the message is one of those asked for.
+    pub fn matches(&self, message: &Message) -> bool {
+        use Endpoint::{
+            SendToChatroomMembers, SendToChatrooms, SendToGroupMembers, SendToGroups, SendToUsers,
+        };
+        let sent_to = |id: &String, endpoints: &[Endpoint]| {
+            endpoints.contains(&message.endpoint) && holds(&message.to, id)
+        };
+        let groups = [SendToGroups, SendToGroupMembers];
+        let chatrooms = [SendToChatrooms, SendToChatroomMembers];
+        let asked = |wanted: &Option<String>, found: &dyn Fn(&String) -> bool| {
+            wanted.as_ref().is_none_or(found)
+        };
+        asked(&self.user, &|id| {
+            sent_to(id, &[SendToUsers]) || holds(&message.members, id)
+        }) && asked(&self.group, &|id| sent_to(id, &groups))
+            && asked(&self.chatroom, &|id| sent_to(id, &chatrooms))
+            && asked(&self.to, &|id| holds(&message.to, id))
+            && asked(&self.from, &|id| id.eq_ignore_ascii_case(&message.from))
+            && asked(&self.kind, &|kind| *kind == message.kind)
+    }
+}
+
+fn holds(ids: &[String], id: &str) -> bool {
+    ids.iter().any(|one| one.eq_ignore_ascii_case(id))
+}
+
+/// The messages kept.
+pub(super) struct Messages {
+    kept: Mutex<Ring<Arc<Message>>>,
+    /// Changes with every message.
+    arrived: watch::Sender<()>,
+}
+
+impl Messages {
+    pub(super) fn new(keep: Keep) -> Self {
+        Self {
+            kept: Mutex::new(Ring::new(keep.messages, keep.message_bytes)),
+            arrived: watch::Sender::new(()),
+        }
+    }
+
+    pub(super) fn push(&self, message: Message) {
+        locked(&self.kept).push(message.size(), Arc::new(message));
+        self.arrived.send_replace(());
+    }
+
+    /// The newest that match, oldest of them first.
+    pub(super) fn newest(&self, filter: &Filter, limit: usize) -> Vec<Arc<Message>> {
+        let kept = locked(&self.kept);
+        let matching = kept.iter().rev().filter(|message| filter.matches(message));
+        let mut newest: Vec<_> = matching.take(limit).cloned().collect();
+        newest.reverse();
+        newest
+    }
+
+    pub(super) fn clear(&self) {
+        locked(&self.kept).clear();
+    }
+
+    /// The first that matches: one that is here, else the next to come.
+    pub(super) async fn first(&self, filter: &Filter) -> Arc<Message> {
+        let mut arrived = self.arrived.subscribe();
+        let mut seen = 0;
+        loop {
+            {
+                let kept = locked(&self.kept);
+                let mut new = kept.since(seen);
+                if let Some(message) = new.find(|message| filter.matches(message)) {
+                    return Arc::clone(message);
+                }
+                seen = kept.pushed();
+            }
+            if arrived.changed().await.is_err() {
+                // The sender is our own field, so it is there as long as we are.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Call and message rates: exact sliding windows.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use super::config::{self, Rate};
+use super::endpoint::Endpoint;
+use super::locked;
+
+/// The windows of every kind.
+pub(super) struct Quotas {
+    token: Window,
+    users: Quota,
+    groups: Quota,
+    chatrooms: Quota,
+    directed: Quota,
+}
+
+impl Quotas {
+    pub(super) fn new(quotas: config::Quotas) -> Self {
+        Self {
+            token: Window::new(quotas.token),
+            users: Quota::new(quotas.users),
+            groups: Quota::new(quotas.groups),
+            chatrooms: Quota::new(quotas.chatrooms),
+            directed: Quota::new(quotas.directed),
+        }
+    }
+
+    /// Whether one more call may pass now; if so, it is counted.
+    pub(super) fn call(&self, endpoint: Endpoint, now: Duration) -> bool {
+        match self.quota(endpoint) {
+            Some(quota) => quota.calls.take(now, 1),
+            None => self.token.take(now, 1),
+        }
+    }
+
+    /// Whether so many more messages may pass now; if so, they are counted, else none of them is.
+    pub(super) fn messages(&self, endpoint: Endpoint, now: Duration, count: usize) -> bool {
+        self.quota(endpoint)
+            .is_none_or(|quota| quota.messages.take(now, count))
+    }
+
+    /// `None` for `/token`, which sends nothing.
+    fn quota(&self, endpoint: Endpoint) -> Option<&Quota> {
+        match endpoint {
+            Endpoint::Token => None,
+            Endpoint::SendToUsers => Some(&self.users),
+            Endpoint::SendToGroups => Some(&self.groups),
+            Endpoint::SendToChatrooms => Some(&self.chatrooms),
+            // Groups and rooms share one row of the documented table.
+            Endpoint::SendToGroupMembers | Endpoint::SendToChatroomMembers => Some(&self.directed),
+        }
+    }
+}
+
+struct Quota {
+    calls: Window,
+    messages: Window,
+}
+
+impl Quota {
+    fn new(quota: config::Quota) -> Self {
+        Self {
+            calls: Window::new(quota.calls),
+            messages: Window::new(quota.messages),
+        }
+    }
+}
+
+struct Window {
+    rate: Option<Rate>,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Default)]
+struct Taken {
+    /// When, and how many; oldest first.
+    grants: VecDeque<(Duration, usize)>,
+    sum: usize,
+}
+
+impl Window {
+    fn new(rate: Option<Rate>) -> Self {
+        Self {
+            rate,
+            taken: Mutex::default(),
+        }
+    }
+
+    fn take(&self, now: Duration, count: usize) -> bool {
+        let Some(rate) = self.rate else { return true };
+        let mut taken = locked(&self.taken);
+        while let Some(&(at, old)) = taken.grants.front() {
+            if now.saturating_sub(at) < rate.window {
+                break;
+            }
+            taken.sum -= old;
+            taken.grants.pop_front();
+        }
+        if taken.sum + count > usize::try_from(rate.count).unwrap_or(usize::MAX) {
+            return false;
+        }
+        taken.sum += count;
+        taken.grants.push_back((now, count));
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+
+    #[test]
+    fn a_window_slides() {
+        let window = Window::new(Some(Rate::per_second(3)));
+        assert!(window.take(MS(0), 1));
+        assert!(window.take(MS(600), 2));
+        assert!(!window.take(MS(999), 1), "the first is still in the window");
+        assert!(window.take(MS(1000), 1), "the first has left it");
+        assert!(!window.take(MS(1599), 1));
+        assert!(window.take(MS(1600), 2));
+    }
+
+    #[test]
+    fn what_is_refused_is_not_counted_and_nothing_passes_in_part() {
+        let window = Window::new(Some(Rate::per_minute(600)));
+        assert!(window.take(MS(0), 500));
+        assert!(!window.take(MS(1), 101));
+        assert!(window.take(MS(2), 100));
+    }
+
+    #[test]
+    fn no_rate_means_no_limit() {
+        let window = Window::new(None);
+        assert!((0..10_000).all(|_| window.take(MS(0), 600)));
+        assert_eq!(locked(&window.taken).grants.len(), 0);
+    }
+
+    #[test]
+    fn kinds_do_not_share_but_the_two_directed_ones_do() {
+        let one = config::Quota {
+            calls: Some(Rate::per_second(1)),
+            messages: Some(Rate::per_second(1)),
+        };
+        let quotas = Quotas::new(config::Quotas {
+            token: Some(Rate::per_second(1)),
+            users: one,
+            groups: one,
+            chatrooms: one,
+            directed: one,
+        });
+        let passed = Endpoint::ALL.map(|endpoint| quotas.call(endpoint, MS(0)));
+        assert_eq!(passed, [true, true, true, true, true, false]);
+        assert!(quotas.messages(Endpoint::SendToGroupMembers, MS(0), 1));
+        assert!(!quotas.messages(Endpoint::SendToChatroomMembers, MS(0), 1));
+    }
+}

@@ -1,0 +1,158 @@
+//! Error answers, in the documented words.
+
+use std::borrow::Cow;
+
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use serde::Serialize;
+
+use super::answer::{Answer, unix_milliseconds};
+
+/// Says in an answer why the sandbox refused, where the documented text does not.
+pub const REASON_HEADER: HeaderName = HeaderName::from_static("x-sandbox-reason");
+
+/// A request that is refused, and how the API would say so.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) status: StatusCode,
+    pub(super) error: Cow<'static, str>,
+    pub(super) description: Cow<'static, str>,
+    pub(super) code: Option<u32>,
+    /// Names fields, never their values.
+    reason: Option<String>,
+}
+
+impl Refusal {
+    pub(super) fn new(
+        status: StatusCode,
+        error: impl Into<Cow<'static, str>>,
+        description: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self {
+            status,
+            error: error.into(),
+            description: description.into(),
+            code: None,
+            reason: None,
+        }
+    }
+
+    pub(super) fn with_code(mut self, code: u32) -> Self {
+        self.code = Some(code);
+        self
+    }
+
+    /// JSON that cannot be read, or a field of the wrong type.
+    pub(super) fn invalid(reason: impl Into<String>) -> Self {
+        let mut refusal = Self::new(
+            StatusCode::BAD_REQUEST,
+            "invalid_request_body",
+            "Request body is invalid. Please check body is correct.",
+        );
+        refusal.reason = Some(reason.into());
+        refusal
+    }
+
+    /// A field of a message that is missing, empty or too long.
+    pub(super) fn message(description: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "message_send_error", description)
+    }
+
+    pub(super) fn message_too_large() -> Self {
+        Self::message("message is too large").with_code(14007)
+    }
+
+    pub(super) fn too_many_messages() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "message_send_error",
+            "message send reach limit",
+        )
+    }
+
+    pub(super) fn too_many_calls() -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "reach_limit",
+            "This request has reached api limit",
+        )
+    }
+
+    pub(super) fn request_too_large() -> Self {
+        let text = "Request Entity Too Large";
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, text, text)
+    }
+
+    pub(super) fn content_type() -> Self {
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "web_application",
+            "Unsupported Media Type",
+        )
+    }
+
+    pub(super) fn unknown_app(app: &str, path: &str) -> Self {
+        let uri = path.trim_start_matches('/');
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "organization_application_not_found",
+            format!("Could not find application for {app} from URI: {uri}"),
+        )
+    }
+
+    pub(super) fn no_such_path() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "service_resource_not_found",
+            "Service resource not found",
+        )
+    }
+
+    pub(super) fn method() -> Self {
+        let text = "Method Not Allowed";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, text, text)
+    }
+
+    fn exception(&self) -> &'static str {
+        match self.error.as_ref() {
+            "message_send_error" => "MessageSendException",
+            "illegal_argument" => "java.lang.IllegalArgumentException",
+            "organization_application_not_found" => "OrganizationApplicationNotFoundException",
+            "invalid_request_body" => "InvalidRequestBodyException",
+            "reach_limit" => "ReachLimitException",
+            _ if self.status == StatusCode::UNAUTHORIZED => "EasemobSecurityException",
+            _ => "EasemobException",
+        }
+    }
+}
+
+impl From<Refusal> for Answer {
+    fn from(refusal: Refusal) -> Self {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            error: &'a str,
+            exception: &'a str,
+            timestamp: u64,
+            duration: u64,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            error_code: Option<u32>,
+            error_description: &'a str,
+        }
+        let mut answer = Self::json(
+            refusal.status,
+            &Body {
+                error: &refusal.error,
+                exception: refusal.exception(),
+                timestamp: unix_milliseconds(),
+                duration: 0,
+                error_code: refusal.code,
+                error_description: &refusal.description,
+            },
+        );
+        // A field name that no header can hold is not worth an answer of its own.
+        let reason = refusal.reason.map(HeaderValue::try_from);
+        if let Some(Ok(reason)) = reason {
+            answer.headers.insert(REASON_HEADER, reason);
+        }
+        answer
+    }
+}

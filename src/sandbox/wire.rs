@@ -1,0 +1,145 @@
+//! The HTTP/1.1 loop: a connection per accepted socket, which an answer may take over to end it in
+//! a way that no HTTP server would.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tower::ServiceExt;
+
+use super::answer::Answer;
+
+/// What becomes of a socket in place of an HTTP response. Travels as a response's extension.
+#[derive(Debug, Clone)]
+pub(super) enum Takeover {
+    /// RST.
+    Reset,
+    /// FIN.
+    Close,
+    /// These bytes, then FIN.
+    Write(Bytes),
+    /// The head at once, then the body byte by byte with a gap before each, then FIN.
+    Drip {
+        head: Bytes,
+        body: Bytes,
+        gap: Duration,
+    },
+}
+
+impl Takeover {
+    /// The second half of the body is missing.
+    pub(super) fn truncated(answer: &Answer) -> Self {
+        let mut bytes = answer.head();
+        bytes.extend_from_slice(&answer.body[..answer.body.len() / 2]);
+        Self::Write(bytes.into())
+    }
+
+    /// The body comes byte by byte.
+    pub(super) fn drip(answer: &Answer, gap: Duration) -> Self {
+        Self::Drip {
+            head: answer.head().into(),
+            body: answer.body.clone(),
+            gap,
+        }
+    }
+}
+
+impl IntoResponse for Takeover {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::empty());
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+// As the error of a service it makes hyper let go of the socket.
+impl std::error::Error for Takeover {}
+
+impl fmt::Display for Takeover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the socket is taken over")
+    }
+}
+
+/// Serves forever.
+pub(super) async fn serve(listener: TcpListener, router: Router) -> Infallible {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                tokio::spawn(connection(stream, router.clone()));
+            }
+            // Out of descriptors, most likely: others have to end before one can begin.
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, router: Router) {
+    // Without it, an answer that is written in pieces waits for the client's delayed ACK.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let router = router.clone();
+        Box::pin(async move {
+            let Ok(mut response) = router.oneshot(request.map(Body::new)).await;
+            match response.extensions_mut().remove::<Takeover>() {
+                Some(takeover) => Err(takeover),
+                None => Ok(response),
+            }
+        })
+    });
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .serve_connection(TokioIo::new(stream), service);
+    let ended = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
+    let stream = connection.into_parts().io.into_inner();
+    // How the client takes what follows is the client's affair.
+    let _ = match ended {
+        Ok(()) => close(stream).await,
+        Err(error) => match takeover_in(&error) {
+            Some(takeover) => take_over(stream, takeover).await,
+            None => Ok(()),
+        },
+    };
+}
+
+fn takeover_in(error: &hyper::Error) -> Option<&Takeover> {
+    std::error::Error::source(error)?.downcast_ref()
+}
+
+async fn take_over(mut stream: TcpStream, takeover: &Takeover) -> io::Result<()> {
+    match takeover {
+        // With no time to linger, closing discards what is unsent and sends RST.
+        Takeover::Reset => SockRef::from(&stream).set_linger(Some(Duration::ZERO)),
+        Takeover::Close => close(stream).await,
+        Takeover::Write(bytes) => {
+            stream.write_all(bytes).await?;
+            close(stream).await
+        }
+        Takeover::Drip { head, body, gap } => {
+            stream.write_all(head).await?;
+            for byte in body {
+                tokio::time::sleep(*gap).await;
+                stream.write_all(&[*byte]).await?;
+            }
+            close(stream).await
+        }
+    }
+}
+
+async fn close(mut stream: TcpStream) -> io::Result<()> {
+    stream.shutdown().await
+}
