@@ -1,0 +1,199 @@
+//! One connection, from its first byte to its last: handshake, service, GOAWAY.
+
+use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
+use hyper::{body::Incoming, server::conn::http2, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::TcpStream,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep, timeout_at},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{body::Body, transport::server::TcpConnectInfo};
+use tower::{Service, ServiceExt};
+use tracing::debug;
+
+use super::{
+    Config,
+    places::Place,
+    preface::{self, Prefaced},
+    request_body::RequestBody,
+};
+
+/// What answers the requests: in practice tonic's routes below the layers of the gateway.
+pub trait GrpcService:
+    Service<
+        http::Request<Body>,
+        Response = http::Response<Body>,
+        Error = Infallible,
+        Future: Send + 'static,
+    > + Clone
+    + Send
+    + 'static
+{
+}
+
+impl<S> GrpcService for S where
+    S: Service<
+            http::Request<Body>,
+            Response = http::Response<Body>,
+            Error = Infallible,
+            Future: Send + 'static,
+        > + Clone
+        + Send
+        + 'static
+{
+}
+
+/// What all connections of the process go by.
+#[derive(Debug)]
+pub(super) struct Rules {
+    pub(super) config: Config,
+    /// A permit for each connection being served.
+    pub(super) served: Arc<Semaphore>,
+    /// Cancelled when connections are to finish.
+    pub(super) draining: CancellationToken,
+    /// Cancelled when they are to end.
+    pub(super) cut: CancellationToken,
+}
+
+/// A connection that nobody has looked at yet.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) socket: std::net::TcpStream,
+    pub(super) peer: SocketAddr,
+    /// Among the handshakes.
+    pub(super) place: Place,
+    /// When its handshake must be over.
+    pub(super) handshake_until: Instant,
+}
+
+/// Serves a connection to its end. `tasks` is where its calls run.
+pub(super) async fn serve<S: GrpcService>(
+    arrival: Arrival,
+    service: S,
+    rules: Arc<Rules>,
+    tasks: TaskTracker,
+) {
+    let peer = arrival.peer;
+    let socket = match TcpStream::from_std(arrival.socket) {
+        Ok(socket) => socket,
+        Err(error) => {
+            debug!(%peer, %error, "a connection could not be taken over");
+            return;
+        }
+    };
+    let connected = TcpConnectInfo {
+        local_addr: socket.local_addr().ok(),
+        remote_addr: Some(peer),
+    };
+    let mut place = arrival.place;
+    let handshake = timeout_at(arrival.handshake_until, handshake(socket, &rules));
+    let (io, _permit) = tokio::select! {
+        shaken = handshake => match shaken {
+            Ok(Ok(ready)) => ready,
+            Ok(Err(error)) => {
+                debug!(%peer, %error, "a handshake failed");
+                return;
+            }
+            Err(_) => {
+                debug!(%peer, "a handshake took too long, or no place came free");
+                return;
+            }
+        },
+        () = place.lost() => {
+            debug!(%peer, "a handshake gave way to a newer one");
+            return;
+        }
+        () = rules.draining.cancelled() => return,
+    };
+    drop(place);
+
+    let service = service_fn(move |request: http::Request<Incoming>| {
+        let mut request = request.map(|body| Body::new(RequestBody(body)));
+        request.extensions_mut().insert(connected.clone());
+        service.clone().oneshot(request)
+    });
+    let connection = builder(&rules.config, tasks).serve_connection(TokioIo::new(io), service);
+    let mut connection = pin!(connection);
+    let grace = tokio::select! {
+        ended = connection.as_mut() => return tell(peer, ended),
+        () = sleep(with_jitter(rules.config.connection_age)) => {
+            Some(rules.config.connection_age_grace)
+        }
+        // The drain has a time limit of its own, and cuts what is left.
+        () = rules.draining.cancelled() => None,
+        () = rules.cut.cancelled() => return,
+    };
+    connection.as_mut().graceful_shutdown();
+    tokio::select! {
+        ended = connection => tell(peer, ended),
+        () = after(grace) => debug!(%peer, "an old connection is cut with calls still running"),
+        () = rules.cut.cancelled() => debug!(%peer, "a connection is cut with calls still running"),
+    }
+}
+
+/// All that a peer has to get right before it is served. TLS, once there is any, is its first step.
+async fn handshake(
+    socket: TcpStream,
+    rules: &Rules,
+) -> std::io::Result<(Prefaced<TcpStream>, OwnedSemaphorePermit)> {
+    let io = preface::read(socket).await?;
+    let permit = Arc::clone(&rules.served)
+        .acquire_owned()
+        .await
+        .expect("nobody closes the semaphore");
+    Ok((io, permit))
+}
+
+fn builder(config: &Config, tasks: TaskTracker) -> http2::Builder<Executor> {
+    let http2 = &config.http2;
+    let mut builder = http2::Builder::new(Executor(tasks));
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(http2.max_concurrent_streams)
+        .initial_stream_window_size(http2.stream_window_bytes)
+        .initial_connection_window_size(http2.connection_window_bytes)
+        .max_frame_size(http2.max_frame_bytes)
+        .max_header_list_size(http2.header_list_bytes)
+        .max_send_buf_size(http2.send_buffer_bytes)
+        .max_pending_accept_reset_streams(http2.max_pending_resets)
+        .max_local_error_reset_streams(http2.max_error_resets)
+        .keep_alive_interval(http2.keepalive_interval)
+        .keep_alive_timeout(http2.keepalive_timeout)
+        // gRPC has no use for it.
+        .auto_date_header(false);
+    builder
+}
+
+/// Runs calls on the shard, and lets the drain wait for them.
+#[derive(Debug, Clone)]
+struct Executor(TaskTracker);
+
+impl<F> hyper::rt::Executor<F> for Executor
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, future: F) {
+        self.0.spawn(future);
+    }
+}
+
+/// A tenth more or less, so that connections opened together do not come back together.
+fn with_jitter(age: Duration) -> Duration {
+    age.mul_f64(0.9 + 0.2 * fastrand::f64())
+}
+
+async fn after(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => sleep(limit).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn tell(peer: SocketAddr, ended: hyper::Result<()>) {
+    if let Err(error) = ended {
+        debug!(%peer, %error, "a connection ended");
+    }
+}

@@ -1,0 +1,69 @@
+//! Listening sockets, and an accept loop's one step that survives a full file table.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use anyhow::Context;
+use tokio::net::{TcpListener, TcpStream};
+use tracing::warn;
+
+use super::Config;
+
+/// After a failure to accept. Nearly always the process has no file left; the connection stays in
+/// the kernel's queue, and asking again at once would burn a core until one is free.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The two ports of the gateway, open: whoever connects from here on waits in the kernel's queue
+/// until [`serve`](super::serve) takes it.
+#[derive(Debug)]
+pub struct Listener {
+    pub(super) grpc: TcpListener,
+    pub(super) operations: TcpListener,
+}
+
+impl Listener {
+    /// Opens both ports.
+    pub async fn bind(config: &Config) -> anyhow::Result<Self> {
+        Ok(Self {
+            grpc: bind(config.listen, "server.listen").await?,
+            operations: bind(config.operations_listen, "server.operations_listen").await?,
+        })
+    }
+
+    /// Where the gRPC service listens: tells the port where the settings left it to the system.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.grpc.local_addr()
+    }
+
+    /// Where the operations pages are.
+    pub fn operations_addr(&self) -> io::Result<SocketAddr> {
+        self.operations.local_addr()
+    }
+}
+
+async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address} ({key})"))
+}
+
+/// The next connection. Does not fail: it pauses and asks again.
+pub(super) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    let mut told = false;
+    loop {
+        match listener.accept().await {
+            Ok((socket, peer)) => {
+                // Answers are small and complete; waiting to fill a segment only delays them.
+                // Fails only for a peer that is gone, which reading will find out.
+                let _ = socket.set_nodelay(true);
+                return (socket, peer);
+            }
+            Err(error) => {
+                if !told {
+                    warn!(%error, "cannot accept connections; trying again");
+                    told = true;
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
