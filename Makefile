@@ -25,7 +25,7 @@ test: ## runs all tests, and installs what they need
 lint: ## checks layout, Rust, proto files, licences and scripts
 	@tools/install.sh shellcheck buf cargo-deny
 	cargo fmt --check
-	shellcheck $(SCRIPTS)
+	shellcheck -x $(SCRIPTS)
 	$(BUF) lint
 	$(DENY) --locked check bans licenses sources
 	cargo clippy --locked --all-targets -- -D warnings
