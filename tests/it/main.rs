@@ -1,1 +1,3 @@
+//! Whole gateways and their parts, from the outside.
 
+mod architecture;

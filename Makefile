@@ -1,0 +1,52 @@
+# What people and CI run. `make` alone tells.
+
+MAKEFLAGS += --no-print-directory
+# The targets share target/ and .tools/.
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+BUF := .tools/npm/node_modules/.bin/buf
+DENY := .tools/bin/cargo-deny
+SCRIPTS := .ci/run $(wildcard tools/*.sh benches/*.sh)
+
+.PHONY: help
+help: ## tells what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## builds the binary as it is released: target/release/easemob-gateway
+	cargo build --locked --release
+
+.PHONY: test
+test: ## runs all tests, and installs what they need
+	@tools/test.sh
+
+.PHONY: lint
+lint: ## checks layout, Rust, proto files, licences and scripts
+	@tools/install.sh shellcheck buf cargo-deny
+	cargo fmt --check
+	shellcheck -x $(SCRIPTS)
+	$(BUF) lint
+	$(DENY) --locked check bans licenses sources
+	cargo clippy --locked --all-targets -- -D warnings
+
+.PHONY: format
+format: ## lays out the Rust files
+	cargo fmt
+
+.PHONY: soak
+soak: ## runs the tests that take long: load, faults and attacks (ARGS='name' picks some)
+	SOAK=1 cargo test --locked --test it -- --include-ignored $(ARGS)
+
+.PHONY: bench
+bench: ## measures what a send costs (ARGS='name' picks some)
+	cargo bench --locked $(if $(ARGS),-- $(ARGS))
+
+.PHONY: figures
+figures: ## measures build times, binary size, start and idle memory (about ten minutes)
+	@python3 tools/figures.py
+
+.PHONY: clean
+clean: ## removes what was built and installed
+	cargo clean
+	rm -rf .tools

@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# Installs what the checks and tests need: tools/install.sh NAME…
+#
+# - python: a virtual environment with tools/requirements.txt, in .tools/venv
+# - buf: lints the proto files, in .tools/npm
+# - cargo-deny: checks licences, bans and sources, in .tools/bin
+# - shellcheck: lints the scripts, from Debian's packages
+#
+# What is there already in its pinned version is left alone, which takes a moment. What cannot be
+# installed is an error that says what is missing: no check is left out for want of its tool.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=tools/versions.env
+. tools/versions.env
+
+say() { printf 'tools: %s\n' "$*" >&2; }
+fail() {
+  say "$*"
+  exit 1
+}
+
+# Debian packages, by root or by sudo.
+apt_install() {
+  command -v apt-get >/dev/null || fail "$* is missing, and there is no apt-get: install it by hand"
+  local as_root=()
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || fail "$* is missing: as root, run apt-get install $*"
+    # Nobody is there to type a password where there is no terminal.
+    if [ -t 0 ]; then as_root=(sudo); else as_root=(sudo -n); fi
+  fi
+  say "apt-get install $*"
+  {
+    "${as_root[@]}" apt-get update -qq &&
+      "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@"
+  } </dev/null >&2 || fail "$* is missing, and apt-get could not install it"
+}
+
+# One file that says what an installation was made from: the same text, nothing to do.
+fresh() { cmp -s "$1" "$2"; }
+
+install_python() {
+  local venv=.tools/venv
+  # The interpreter is tried too: an environment outlives neither a move nor a new Python.
+  if fresh tools/requirements.txt $venv/installed.txt && $venv/bin/python -c '' 2>/dev/null; then
+    return
+  fi
+  say "python environment in $venv"
+  command -v python3 >/dev/null || apt_install python3 python3-venv
+  # Debian's python3 comes without the module that fills an environment.
+  python3 -c 'import ensurepip, venv' 2>/dev/null || apt_install python3-venv
+  python3 -m venv --clear $venv
+  $venv/bin/python -m pip install --quiet --disable-pip-version-check -r tools/requirements.txt
+  cp tools/requirements.txt $venv/installed.txt
+}
+
+install_buf() {
+  local npm=.tools/npm
+  if fresh tools/package-lock.json $npm/installed.json && $npm/node_modules/.bin/buf --version >/dev/null 2>&1; then
+    return
+  fi
+  say "buf in $npm"
+  command -v npm >/dev/null || apt_install nodejs npm
+  rm -rf $npm
+  mkdir -p $npm
+  cp tools/package.json tools/package-lock.json $npm/
+  # The binary is a package of its own, so nothing has to run at installation. `npm ci` would want
+  # the packages of systems in the lock file that this one never fetches.
+  npm --prefix $npm install --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error >&2
+  cp tools/package-lock.json $npm/installed.json
+}
+
+install_cargo_deny() {
+  if [ "$(.tools/bin/cargo-deny --version 2>/dev/null)" = "cargo-deny $CARGO_DENY" ]; then return; fi
+  say "cargo-deny $CARGO_DENY in .tools/bin (about a minute)"
+  # Unoptimised: it runs for two seconds, and building it well takes three minutes.
+  CARGO_PROFILE_DEV_DEBUG=false \
+    cargo install --quiet --locked --debug --root .tools --version "$CARGO_DENY" cargo-deny >&2
+}
+
+install_shellcheck() {
+  command -v shellcheck >/dev/null || apt_install shellcheck
+}
+
+[ $# -gt 0 ] || fail "usage: tools/install.sh python | buf | cargo-deny | shellcheck …"
+mkdir -p .tools
+for name in "$@"; do
+  case $name in
+    python) install_python ;;
+    buf) install_buf ;;
+    cargo-deny) install_cargo_deny ;;
+    shellcheck) install_shellcheck ;;
+    *) fail "no tool is called $name" ;;
+  esac
+done
