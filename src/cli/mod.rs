@@ -1,1 +1,65 @@
-//! .
+//! ROOF: the command line, one file a command.
+
+pub mod config;
+mod dev;
+mod sandbox;
+pub mod send;
+mod serve;
+
+use std::{future::Future, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+/// One door between a company's services and Easemob IM.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Gateway and sandbox in one process: nothing to configure, no Easemob account.
+    Dev(dev::Args),
+    /// The gateway, for production.
+    Serve(serve::Args),
+    /// The sandbox alone: a local Easemob to develop and test against.
+    Sandbox(sandbox::Args),
+    /// Sends a message through a gateway.
+    Send(send::Args),
+    /// Checks, prints and explains the settings.
+    Config(config::Args),
+}
+
+/// Runs the command that the process was started with.
+pub fn run() -> ExitCode {
+    match Cli::parse().command {
+        Command::Dev(args) => told(block_on(dev::run(args))),
+        Command::Serve(args) => told(block_on(serve::run(args))),
+        Command::Sandbox(args) => told(block_on(sandbox::run(args))),
+        Command::Send(args) => match block_on(async { Ok(send::run(args).await) }) {
+            Ok(code) => code,
+            error => told(error.map(drop)),
+        },
+        Command::Config(args) => config::run(&args),
+    }
+}
+
+/// Runs on one thread: the shards of a gateway bring their own.
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(work)
+}
+
+fn told(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -55,6 +55,7 @@ pub fn service<H>(
 + Clone
 + Send
 + 'static
++ use<H>
 where
     H: Service<http::Request<Body>, Error = Infallible>
         + tonic::server::NamedService

@@ -6,6 +6,7 @@
 
 mod config;
 mod connection;
+mod gateway;
 mod health;
 mod listener;
 mod operations;
@@ -18,6 +19,7 @@ mod shutdown;
 
 pub use config::{Config, Http2};
 pub use connection::GrpcService;
+pub use gateway::Gateway;
 pub use health::{Phase, Readiness};
 pub use listener::Listener;
 pub use serve::{DrainReport, serve};

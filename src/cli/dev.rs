@@ -1,0 +1,128 @@
+//! `easemob-gateway dev`: gateway and sandbox in one process, and what to try next.
+
+use std::{
+    env,
+    net::{Ipv4Addr, SocketAddr},
+};
+
+use anyhow::{Context, bail};
+
+use crate::{
+    app::{self, App, Apps},
+    delivery,
+    invalid::Violations,
+    sandbox::{self, Sandbox},
+    server::{self, Gateway, Listener, on_signal},
+    telemetry,
+};
+
+/// Name of the app in the gateway.
+const APP: &str = "demo";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Address of the gRPC port.
+    #[arg(long, value_name = "ADDRESS", default_value_t = loopback(50051))]
+    listen: SocketAddr,
+    /// Address of the operations port: /livez, /readyz.
+    #[arg(long, value_name = "ADDRESS", default_value_t = loopback(9090))]
+    operations_listen: SocketAddr,
+    /// Address of the sandbox.
+    #[arg(long, value_name = "ADDRESS", default_value_t = loopback(8025))]
+    sandbox_listen: SocketAddr,
+    /// What is logged, on standard error.
+    #[arg(long, value_name = "FILTER", default_value = "info")]
+    log: String,
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+    let shutdown = on_signal()?;
+    telemetry::start(&telemetry::Config {
+        log_format: telemetry::LogFormat::Text,
+        log_filter: args.log.clone(),
+    })?;
+    for (flag, address) in [
+        ("--listen", args.listen),
+        ("--operations-listen", args.operations_listen),
+        ("--sandbox-listen", args.sandbox_listen),
+    ] {
+        if !address.ip().is_loopback() {
+            bail!(
+                "{flag} {address} can be reached from other machines, and dev asks nobody who they are: \
+                 use an address of this machine, such as 127.0.0.1"
+            );
+        }
+    }
+
+    let sandbox = sandbox::Config {
+        listen: args.sandbox_listen,
+        ..sandbox::Config::default()
+    };
+    let sandbox = Sandbox::start(sandbox)
+        .with_context(|| format!("cannot listen on {}{}", args.sandbox_listen, hint("--sandbox-listen")))?;
+    let config = server::Config {
+        listen: args.listen,
+        operations_listen: args.operations_listen,
+        ..server::Config::default()
+    };
+    let listener = Listener::bind(&config)
+        .await
+        .with_context(|| format!("dev cannot start{}", hint("--listen and --operations-listen")))?;
+    let (grpc, operations) = (listener.local_addr()?, listener.operations_addr()?);
+    let apps = Apps::new([app(&sandbox)?], Some(APP));
+    let gateway = Gateway::new(apps, config, delivery::Config::default())?;
+    // Callers wait in the listener's queue from here on.
+    print!("{}", welcome(grpc, operations, &sandbox));
+    gateway.serve(listener, shutdown).await?;
+    Ok(())
+}
+
+fn hint(flags: &str) -> String {
+    format!(" (is another one running? {flags} take other addresses; port 0 takes a free one)")
+}
+
+/// The sandbox's app, as the gateway's settings would have it.
+fn app(sandbox: &Sandbox) -> anyhow::Result<App> {
+    let account = sandbox.config();
+    let config = app::Config {
+        base_url: sandbox.base_url(),
+        org_name: Some(account.org.clone()),
+        app_name: Some(account.app.clone()),
+        client_id: account.client_id.clone(),
+        client_secret: Some(account.client_secret.clone().into()),
+        ..app::Config::default()
+    };
+    let violations = Violations::default();
+    match App::new(APP, &config, violations.root()) {
+        Some(app) => Ok(app),
+        None => bail!("the sandbox's app: {:?}", violations.into_vec()),
+    }
+}
+
+fn welcome(grpc: SocketAddr, operations: SocketAddr, sandbox: &Sandbox) -> String {
+    let command = env::args().next().unwrap_or_else(|| "easemob-gateway".into());
+    let to = match grpc.port() {
+        50051 => String::new(),
+        _ => format!(" --gateway http://{grpc}"),
+    };
+    let inbox = sandbox.addr();
+    format!(
+        "gRPC        {grpc}\n\
+         operations  http://{operations}/readyz\n\
+         sandbox     http://{inbox}  (app {org}#{app}: it keeps messages in memory, and delivers none)\n\
+         \n\
+         Try, in another terminal:\n\
+         \n  \
+           {command} send text --to bob \"你好\"{to}\n  \
+           curl 'http://{inbox}/sandbox/messages?user=bob'\n  \
+           {command} send location --group 1001 --latitude 39.966 --longitude 116.322 \"Zhongguancun\"{to}\n\
+         \n\
+         Ctrl-C ends it.\n",
+        org = sandbox.config().org,
+        app = sandbox.config().app,
+    )
+}

@@ -1,0 +1,97 @@
+//! The gateway's parts, each built once and handed to the floor above it: apps and tokens for the
+//! process, connections to Easemob and the service for each shard.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{runtime::Handle, sync::Semaphore, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::{Config, DrainReport, GrpcService, Listener, Readiness, Shard, serve};
+use crate::{
+    app::{App, Apps},
+    delivery::{self, Delivery},
+    easemob::{self, Tokens},
+    grpc::{self, Bounds, Messaging, Timeouts},
+};
+
+/// A gateway, ready to be served.
+#[derive(Debug)]
+pub struct Gateway {
+    config: Config,
+    delivery: delivery::Config,
+    apps: Arc<Apps>,
+    tokens: Vec<(Arc<App>, Arc<Tokens>)>,
+    bounds: Bounds,
+    readiness: Readiness,
+}
+
+impl Gateway {
+    /// Builds what the shards share. Must be called on the runtime that is to fetch the tokens: not
+    /// a shard's, so that a busy shard does not let them expire.
+    pub fn new(apps: Apps, config: Config, delivery: delivery::Config) -> anyhow::Result<Self> {
+        let runtime = Handle::try_current()?;
+        let tokens: Result<Vec<_>, easemob::SetupError> = apps
+            .iter()
+            .map(|app| Ok((Arc::clone(app), easemob::tokens(app, runtime.clone())?)))
+            .collect();
+        Ok(Self {
+            tokens: tokens?,
+            apps: Arc::new(apps),
+            bounds: Bounds {
+                in_flight: Arc::new(Semaphore::new(config.max_requests_in_flight)),
+                max_request_bytes: config.max_request_bytes,
+            },
+            readiness: Readiness::new(),
+            config,
+            delivery,
+        })
+    }
+
+    /// Serves until `shutdown` is cancelled and what was then under way has ended.
+    pub async fn serve(
+        self,
+        listener: Listener,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<DrainReport> {
+        let config = self.config.clone();
+        let readiness = self.readiness.clone();
+        let service = move |shard: &Shard| self.service(shard);
+        serve(listener, &config, &readiness, service, shutdown).await
+    }
+
+    /// The service of one shard, with connections to Easemob of its own.
+    fn service(&self, shard: &Shard) -> anyhow::Result<impl GrpcService + use<>> {
+        let delivery = Delivery::new(
+            self.tokens.iter().cloned(),
+            &self.delivery,
+            shard.tasks.clone(),
+            self.closing(shard),
+        )?;
+        let messaging = Messaging {
+            apps: Arc::clone(&self.apps),
+            delivery,
+            timeouts: Timeouts {
+                default: self.config.default_deadline,
+                max: self.config.max_deadline,
+            },
+        };
+        let health = self.readiness.health_service();
+        Ok(grpc::service(messaging, &self.bounds, health))
+    }
+
+    /// Cancelled when what still waits for its turn could no longer end within the drain. Until then
+    /// a drain goes on serving the queue, so that callers see no error.
+    fn closing(&self, shard: &Shard) -> CancellationToken {
+        let closing = CancellationToken::new();
+        let (token, draining) = (closing.clone(), shard.draining.clone());
+        let reserve = delivery::PART_TIMEOUT + Duration::from_secs(1);
+        let wait = self.config.drain_timeout.saturating_sub(reserve);
+        // Not among the tasks that the drain waits for.
+        tokio::spawn(async move {
+            draining.cancelled().await;
+            sleep(wait).await;
+            token.cancel();
+        });
+        closing
+    }
+}
