@@ -1,1 +1,3 @@
 //! .
+mod config;
+pub use self::config::Config;
