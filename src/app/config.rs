@@ -16,42 +16,51 @@ use crate::invalid::Field;
 pub struct Config {
     /// Where the app's data centre is, as the Easemob console shows it: `https://a1.easemob.com`.
     /// Plain http only on loopback, or with `insecure_http`. Required.
+    #[schemars(example = &"https://a1.easemob.com")]
     pub base_url: String,
     /// Base URL that recipients' devices use for files, where it differs from `base_url`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"https://media.example.com")]
     pub public_base_url: Option<String>,
     /// Allows plain http to another host than loopback: the client secret and the tokens then cross
     /// the network in the clear, unless something else on the way encrypts them.
     pub insecure_http: bool,
     /// First half of the App Key `org_name#app_name`. Required, unless `app_id` is given.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"acme")]
     pub org_name: Option<String>,
     /// Second half of the App Key. Required, unless `app_id` is given.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"shop")]
     pub app_name: Option<String>,
     /// App ID of consoles that address apps as `/app-id/{app_id}` in place of `/{org}/{app}`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"1a2b3c")]
     pub app_id: Option<String>,
     /// Client ID of the app's credentials. Required.
+    #[schemars(example = &"YXA6example")]
     pub client_id: String,
     /// File that holds the client secret; white space around it is left out. Required, unless
     /// `client_secret_env` is given.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"/secrets/shop")]
     pub client_secret_file: Option<PathBuf>,
     /// Name of the environment variable that holds the client secret.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"SHOP_CLIENT_SECRET")]
     pub client_secret_env: Option<String>,
-    /// Unit of `expires_in` in Easemob's token answers: "seconds", or "milliseconds" on the VIP 5
-    /// cluster.
+    /// Unit of `expires_in` in Easemob's token answers.
     pub token_unit: TokenUnit,
     /// Takes an Easemob answer of 503 as proof that nothing was sent. Only for those who have it in
     /// writing from Easemob: otherwise a 503 leaves the outcome of a send unknown.
     pub treat_503_as_not_sent: bool,
     /// HTTP proxy on the way to Easemob. Left out: none, whatever the environment says.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"http://proxy.example.com:3128")]
     pub proxy_url: Option<String>,
     /// PEM file of the only certificate authorities to trust for this app. Left out: the system's.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"/etc/ssl/easemob-ca.pem")]
     pub ca_file: Option<PathBuf>,
     /// Easemob's limits for this app.
     pub limits: Limits,
