@@ -1,6 +1,6 @@
 //! The section `[apps.NAME]`: its settings, their checks, and the app they make.
 
-use std::{env, fs, path::PathBuf, sync::Arc};
+use std::{env, fs, path::PathBuf, sync::Arc, time::Duration};
 
 use reqwest::Url;
 use schemars::JsonSchema;
@@ -16,49 +16,60 @@ use crate::invalid::Field;
 pub struct Config {
     /// Where the app's data centre is, as the Easemob console shows it: `https://a1.easemob.com`.
     /// Plain http only on loopback, or with `insecure_http`. Required.
+    #[schemars(example = &"https://a1.easemob.com")]
     pub base_url: String,
     /// Base URL that recipients' devices use for files, where it differs from `base_url`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"https://media.example.com")]
     pub public_base_url: Option<String>,
     /// Allows plain http to another host than loopback: the client secret and the tokens then cross
     /// the network in the clear, unless something else on the way encrypts them.
     pub insecure_http: bool,
     /// First half of the App Key `org_name#app_name`. Required, unless `app_id` is given.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"acme")]
     pub org_name: Option<String>,
     /// Second half of the App Key. Required, unless `app_id` is given.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"shop")]
     pub app_name: Option<String>,
     /// App ID of consoles that address apps as `/app-id/{app_id}` in place of `/{org}/{app}`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"1a2b3c")]
     pub app_id: Option<String>,
     /// Client ID of the app's credentials. Required.
+    #[schemars(example = &"YXA6example")]
     pub client_id: String,
     /// File that holds the client secret; white space around it is left out. Required, unless
     /// `client_secret_env` is given.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"/secrets/shop")]
     pub client_secret_file: Option<PathBuf>,
     /// Name of the environment variable that holds the client secret.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"SHOP_CLIENT_SECRET")]
     pub client_secret_env: Option<String>,
     /// The client secret itself: for `easemob-gateway dev` and tests. No file and no variable sets it.
     #[serde(skip)]
     #[schemars(skip)]
     pub client_secret: Option<SecretString>,
-    /// Unit of `expires_in` in Easemob's token answers: "seconds", or "milliseconds" on the VIP 5
-    /// cluster.
+    /// Unit of `expires_in` in Easemob's token answers.
     pub token_unit: TokenUnit,
     /// Takes an Easemob answer of 503 as proof that nothing was sent. Only for those who have it in
     /// writing from Easemob: otherwise a 503 leaves the outcome of a send unknown.
     pub treat_503_as_not_sent: bool,
     /// HTTP proxy on the way to Easemob. Left out: none, whatever the environment says.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"http://proxy.example.com:3128")]
     pub proxy_url: Option<String>,
     /// PEM file of the only certificate authorities to trust for this app. Left out: the system's.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"/etc/ssl/easemob-ca.pem")]
     pub ca_file: Option<PathBuf>,
     /// Easemob's limits for this app.
     pub limits: Limits,
+    /// How long the calls to Easemob may take.
+    pub timeouts: Timeouts,
 }
 
 /// Easemob's limits for one app.
@@ -77,6 +88,40 @@ impl Default for Limits {
         Self {
             request_bytes: 5_120,
             content_bytes: 3_072,
+        }
+    }
+}
+
+/// How long the calls to Easemob may take. The caller's deadline comes on top: whichever is first.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Timeouts {
+    /// For a new connection: DNS, TCP and TLS together.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub connect: Duration,
+    /// For one attempt, from its start to the end of the answer. After it the connection is closed,
+    /// and the outcome of the send is unknown.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub attempt: Duration,
+    /// For all attempts of one call together, once it has its turn.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub call: Duration,
+    /// For one token request.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub token: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(3),
+            attempt: Duration::from_secs(10),
+            call: Duration::from_secs(20),
+            token: Duration::from_secs(5),
         }
     }
 }
@@ -138,6 +183,7 @@ pub(super) fn check(name: &str, config: &Config, field: Field<'_>) -> Option<App
         client_id: client_id?,
         client_secret: client_secret?,
         limits: config.limits.clone(),
+        timeouts: config.timeouts.clone(),
         treat_503_as_not_sent: config.treat_503_as_not_sent,
         token_unit_ms: match config.token_unit {
             TokenUnit::Seconds => 1_000,

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use secrecy::SecretString;
 
-pub use self::config::{Config, Limits};
+pub use self::config::{Config, Limits, Timeouts};
 use crate::{id::FileId, invalid::Field};
 
 /// One Easemob app. Everything that is the same for all its calls is made once, here.
@@ -24,6 +24,8 @@ pub struct App {
     pub client_secret: SecretString,
     /// What Easemob takes from this app.
     pub limits: Limits,
+    /// How long its calls may take.
+    pub timeouts: Timeouts,
     /// Whether Easemob's 503 is taken as proof that nothing was sent.
     pub treat_503_as_not_sent: bool,
     /// How long one unit of `expires_in` in Easemob's token answers is, in milliseconds.

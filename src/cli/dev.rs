@@ -62,16 +62,24 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         listen: args.sandbox_listen,
         ..sandbox::Config::default()
     };
-    let sandbox = Sandbox::start(sandbox)
-        .with_context(|| format!("cannot listen on {}{}", args.sandbox_listen, hint("--sandbox-listen")))?;
+    let sandbox = Sandbox::start(sandbox).with_context(|| {
+        format!(
+            "cannot listen on {}{}",
+            args.sandbox_listen,
+            hint("--sandbox-listen")
+        )
+    })?;
     let config = server::Config {
         listen: args.listen,
         operations_listen: args.operations_listen,
         ..server::Config::default()
     };
-    let listener = Listener::bind(&config)
-        .await
-        .with_context(|| format!("dev cannot start{}", hint("--listen and --operations-listen")))?;
+    let listener = Listener::bind(&config).await.with_context(|| {
+        format!(
+            "dev cannot start{}",
+            hint("--listen and --operations-listen")
+        )
+    })?;
     let (grpc, operations) = (listener.local_addr()?, listener.operations_addr()?);
     let apps = Apps::new([app(&sandbox)?], Some(APP));
     let gateway = Gateway::new(apps, config, delivery::Config::default())?;
@@ -104,7 +112,9 @@ fn app(sandbox: &Sandbox) -> anyhow::Result<App> {
 }
 
 fn welcome(grpc: SocketAddr, operations: SocketAddr, sandbox: &Sandbox) -> String {
-    let command = env::args().next().unwrap_or_else(|| "easemob-gateway".into());
+    let command = env::args()
+        .next()
+        .unwrap_or_else(|| "easemob-gateway".into());
     let to = match grpc.port() {
         50051 => String::new(),
         _ => format!(" --gateway http://{grpc}"),

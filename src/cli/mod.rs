@@ -3,7 +3,6 @@
 pub mod config;
 mod dev;
 mod sandbox;
-pub mod send;
 mod serve;
 
 use std::{future::Future, process::ExitCode};
@@ -26,8 +25,6 @@ enum Command {
     Serve(serve::Args),
     /// The sandbox alone: a local Easemob to develop and test against.
     Sandbox(sandbox::Args),
-    /// Sends a message through a gateway.
-    Send(send::Args),
     /// Checks, prints and explains the settings.
     Config(config::Args),
 }
@@ -38,10 +35,6 @@ pub fn run() -> ExitCode {
         Command::Dev(args) => told(block_on(dev::run(args))),
         Command::Serve(args) => told(block_on(serve::run(args))),
         Command::Sandbox(args) => told(block_on(sandbox::run(args))),
-        Command::Send(args) => match block_on(async { Ok(send::run(args).await) }) {
-            Ok(code) => code,
-            error => told(error.map(drop)),
-        },
         Command::Config(args) => config::run(&args),
     }
 }

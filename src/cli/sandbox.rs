@@ -22,8 +22,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         listen: args.listen,
         ..Config::default()
     };
-    let sandbox = Sandbox::start(config)
-        .with_context(|| format!("cannot listen on {}", args.listen))?;
+    let sandbox =
+        Sandbox::start(config).with_context(|| format!("cannot listen on {}", args.listen))?;
     let account = sandbox.config();
     println!(
         "sandbox        {base}/{org}/{app}\n\

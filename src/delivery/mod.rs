@@ -9,7 +9,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use self::{deadline::Deadline, part::TIMEOUT as PART_TIMEOUT, turn::Config};
+pub use self::{deadline::Deadline, turn::Config};
 use self::{
     part::{Part, Route},
     turn::Turns,

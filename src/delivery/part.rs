@@ -1,6 +1,6 @@
 //! One part of a message, from its turn to its outcome: the procedure that everything else serves.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
@@ -12,9 +12,6 @@ use crate::{
     easemob::{self, Client, FirstByte, Kind, Tokens},
     message::Message,
 };
-
-/// Time for the whole of a part after its turn.
-pub const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The way to Easemob for one app, on one shard.
 #[derive(Debug)]
@@ -41,7 +38,7 @@ impl Part {
             turn = self.turn() => turn?,
             () = self.closing.cancelled() => return Err(Failure::ShuttingDown),
         };
-        match tokio::time::timeout(TIMEOUT, self.attempts()).await {
+        match tokio::time::timeout(self.route.client.call_timeout(), self.attempts()).await {
             Ok(outcome) => outcome,
             Err(_elapsed) if self.first_byte.crossed() => {
                 Err(Failure::in_doubt("no answer within the time for one call"))

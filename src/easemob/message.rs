@@ -10,9 +10,6 @@ use serde::{
 use super::{Answer, Call, Client, Error, FirstByte, Kind, Token, error, transport::Broken};
 use crate::{id::RecipientId, message::Message};
 
-/// Time for one attempt: connecting, sending and reading the answer.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// What Easemob accepted.
 #[derive(Debug)]
 pub struct Accepted {
@@ -38,7 +35,7 @@ impl Client {
             authorization: Some(token.authorization.clone()),
             json: message.to_json(recipients),
             first_byte: first_byte.clone(),
-            timeout: ATTEMPT_TIMEOUT,
+            timeout: self.app.timeouts.attempt,
         };
         let reply = self
             .transport

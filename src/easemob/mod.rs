@@ -26,9 +26,6 @@ use self::{
 };
 use crate::{app::App, message::Kind as TargetKind};
 
-/// Time for one token request.
-const TOKEN_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// The REST API of one app, over connections of its own.
 #[derive(Debug)]
 pub struct Client {
@@ -62,6 +59,11 @@ impl Client {
             ],
             app: Arc::clone(app),
         })
+    }
+
+    /// Time for all attempts of one call.
+    pub fn call_timeout(&self) -> Duration {
+        self.app.timeouts.call
     }
 }
 
@@ -115,7 +117,7 @@ async fn fetch_token(app: Arc<App>, transport: Arc<Transport>, url: Url) -> Resu
         authorization: None,
         json: serde_json::to_vec(&request).expect("strings always serialise"),
         first_byte: FirstByte::default(),
-        timeout: TOKEN_TIMEOUT,
+        timeout: app.timeouts.token,
     };
     // Whatever becomes of this call, no message was sent by it.
     let unreachable = |what: String| Error::new(Kind::Unreachable, format!("no token: {what}"));

@@ -15,8 +15,6 @@ use reqwest::{Client, Url, redirect};
 use super::first_byte::{FirstByte, NotedBody};
 use crate::app::App;
 
-/// Time for DNS, TCP and TLS together.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Idle connections are closed before Easemob might close them under our next request.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Idle connections kept a pool.
@@ -162,7 +160,7 @@ impl Pool {
         let _installed = rustls::crypto::ring::default_provider().install_default();
         let mut builder = Client::builder()
             .user_agent(concat!("easemob-gateway/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_TIMEOUT)
+            .connect_timeout(app.timeouts.connect)
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .pool_max_idle_per_host(POOL_MAX_IDLE)
             .tcp_user_timeout(TCP_USER_TIMEOUT)

@@ -84,7 +84,8 @@ impl Gateway {
     fn closing(&self, shard: &Shard) -> CancellationToken {
         let closing = CancellationToken::new();
         let (token, draining) = (closing.clone(), shard.draining.clone());
-        let reserve = delivery::PART_TIMEOUT + Duration::from_secs(1);
+        let longest_call = self.apps.iter().map(|app| app.timeouts.call).max();
+        let reserve = longest_call.unwrap_or_default() + Duration::from_secs(1);
         let wait = self.config.drain_timeout.saturating_sub(reserve);
         // Not among the tasks that the drain waits for.
         tokio::spawn(async move {

@@ -4,13 +4,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
+use crate::invalid::Field;
+
 /// What the process tells about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// "json": one object a line, for machines; "text": one line an event, for people.
+    /// Form of the log lines.
     pub log_format: LogFormat,
-    /// What is logged, as a tracing filter: "info", "warn,easemob_gateway=debug".
+    /// What is logged: the least level, "error", "warn", "info", "debug" or "trace"; also module by
+    /// module, as in "warn,easemob_gateway=debug".
     pub log_filter: String,
 }
 
@@ -23,13 +26,25 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// Notes at `field` what the logs cannot be started with.
+    pub fn check(&self, field: Field<'_>) -> Option<()> {
+        match EnvFilter::try_new(&self.log_filter) {
+            Ok(_) => Some(()),
+            Err(error) => field
+                .child("log_filter")
+                .refuse(format!("is not a log filter: {error}")),
+        }
+    }
+}
+
 /// Form of the log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// One JSON object a line.
+    /// One JSON object a line, for machines.
     Json,
-    /// One line of text an event.
+    /// One line of text an event, for people.
     Text,
 }
 

@@ -9,8 +9,8 @@ use std::{
 /// The modules at the root of the crate, each with its floor. A file names its own floor or a lower one.
 const FLOORS: [(&str, u8); 14] = [
     ("cli", 8),
-    ("server", 7),
-    ("config", 6),
+    ("config", 7),
+    ("server", 6),
     ("grpc", 5),
     ("delivery", 4),
     ("store", 3),
@@ -24,7 +24,7 @@ const FLOORS: [(&str, u8); 14] = [
     ("proto", 0),
 ];
 
-/// The modules beside the floors, with who may name them. They name nothing of the crate themselves.
+/// The modules beside the floors, with who may name them. They know no floor.
 const BESIDE: [(&str, &[&str]); 2] = [
     // Its settings are a section of Config; the commands set it up.
     ("telemetry", &["cli", "config", "server"]),
@@ -44,7 +44,9 @@ fn objection(module: &str, named: &str) -> Option<String> {
             .then(|| format!("only {} may name {named}", callers.join(", ")));
     }
     if beside(module).is_some() {
-        return Some(format!("{module} names nothing of the crate"));
+        // What is wrong with a setting is told in one way by every section.
+        return (module != "telemetry" || named != "invalid")
+            .then(|| format!("{module} names nothing of the crate"));
     }
     match (floor(module), floor(named)) {
         (Some((_, own)), Some((_, other))) => {
