@@ -135,3 +135,92 @@ impl Calls {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::sandbox::testing::{ask_token, send, text_to, token, token_request};
+    use crate::sandbox::{Config, Sandbox};
+
+    const USERS: Endpoint = Endpoint::SendToUsers;
+
+    #[test]
+    fn a_call_tells_what_was_sent_and_what_was_answered() {
+        let sandbox = Sandbox::start(Config::for_tests()).unwrap();
+        let token = token(&sandbox);
+        let message = text_to(USERS, &["bob"]);
+        let reply = send(&sandbox, USERS, &token, &message);
+
+        let calls = sandbox.calls(USERS);
+
+        assert_eq!(calls.len(), 1);
+        let call = &calls[0];
+        assert_eq!(call.method, Method::POST);
+        assert_eq!(call.path, "/sandbox/demo/messages/users");
+        assert_eq!(call.headers["authorization"], format!("Bearer {token}"));
+        assert_eq!(call.body, message.to_string());
+        assert_eq!(call.json(), Some(message));
+        let answer = call.answer().unwrap();
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.body, reply.body);
+        assert_eq!(sandbox.calls(Endpoint::Token).len(), 1);
+    }
+
+    #[test]
+    fn a_refused_call_is_a_call_too() {
+        let sandbox = Sandbox::start(Config::for_tests()).unwrap();
+        ask_token(&sandbox, &json!({}));
+        let calls = sandbox.calls(Endpoint::Token);
+        assert_eq!(calls[0].answer().unwrap().status, 400);
+    }
+
+    #[test]
+    fn debug_output_holds_no_secret() {
+        let sandbox = Sandbox::start(Config::for_tests()).unwrap();
+        let token = token(&sandbox);
+        send(&sandbox, USERS, &token, &text_to(USERS, &["bob"]));
+        let shown = format!(
+            "{:?} {:?} {:?}",
+            sandbox.calls(Endpoint::Token),
+            sandbox.calls(USERS),
+            sandbox.messages()
+        );
+        for secret in [&token, "sandbox-client-secret", "hello"] {
+            assert!(!shown.contains(secret), "{shown}");
+        }
+    }
+
+    #[test]
+    fn the_last_calls_are_kept_and_all_are_counted() {
+        let mut config = Config::for_tests();
+        config.keep.calls = 2;
+        let sandbox = Sandbox::start(config).unwrap();
+        for ttl in 1..=5 {
+            let mut request = token_request();
+            request["ttl"] = json!(ttl);
+            ask_token(&sandbox, &request);
+        }
+        let ttl = |call: &Arc<Call>| call.json().unwrap()["ttl"].as_u64();
+        let kept: Vec<_> = sandbox.calls(Endpoint::Token).iter().map(ttl).collect();
+        assert_eq!(kept, [Some(4), Some(5)]);
+        assert_eq!(sandbox.call_count(Endpoint::Token), 5);
+        sandbox.clear_calls();
+        assert_eq!(sandbox.calls(Endpoint::Token).len(), 0);
+        assert_eq!(sandbox.call_count(Endpoint::Token), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_can_be_waited_for() {
+        let sandbox = Sandbox::start(Config::for_tests()).unwrap();
+        let short = Duration::from_millis(1);
+        assert!(!sandbox.wait_for_calls(Endpoint::Token, 1, short).await);
+        token(&sandbox);
+        // The patience is ours, not that of a runtime whose time is paused.
+        let long = Duration::from_secs(20);
+        assert!(sandbox.wait_for_calls(Endpoint::Token, 1, long).await);
+    }
+}

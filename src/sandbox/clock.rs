@@ -55,8 +55,13 @@ mod tests {
     fn a_frozen_clock_moves_only_when_told_to() {
         let clock = Clock::frozen();
         assert_eq!(clock.now(), Duration::ZERO);
-        clock.clone().advance(Duration::from_secs(3));
-        assert_eq!(clock.now(), Duration::from_secs(3));
+        let other = clock.clone();
+        clock.advance(Duration::from_secs(3));
+        assert_eq!(
+            other.now(),
+            Duration::from_secs(3),
+            "clones share their time"
+        );
     }
 
     #[test]

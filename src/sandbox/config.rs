@@ -61,13 +61,14 @@ impl Default for Config {
 }
 
 impl Config {
-    /// A free port on loopback and no quotas; everything else as documented.
+    /// A free port on loopback, no quotas, more calls kept; everything else as documented.
     pub fn for_tests() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             quotas: Quotas::off(),
             keep: Keep {
                 calls: 100_000,
+                call_bytes: 256 << 20,
                 ..Keep::default()
             },
             ..Self::default()

@@ -192,3 +192,245 @@ impl Script {
         locked(&self.0).iter_mut().for_each(VecDeque::clear);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Read, Write};
+    use std::time::Instant;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::sandbox::testing::{
+        self, Reply, exchange, send, send_request, text_to, token, token_request,
+    };
+    use crate::sandbox::{Config, Sandbox};
+
+    const USERS: Endpoint = Endpoint::SendToUsers;
+
+    fn start() -> (Sandbox, String) {
+        let sandbox = Sandbox::start(Config::for_tests()).unwrap();
+        let token = token(&sandbox);
+        (sandbox, token)
+    }
+
+    fn message() -> Value {
+        text_to(USERS, &["bob"])
+    }
+
+    /// Bytes of the answer to a send that meets this fault, or how the connection broke.
+    fn answer_to(sandbox: &Sandbox, token: &str, fault: Fault) -> io::Result<Vec<u8>> {
+        sandbox.script(USERS, [fault]);
+        exchange(sandbox, &send_request(USERS, token, message().to_string()))
+    }
+
+    fn reply_to(sandbox: &Sandbox, token: &str, fault: Fault) -> Reply {
+        Reply::parse(&answer_to(sandbox, token, fault).unwrap())
+    }
+
+    #[test]
+    fn a_script_is_played_in_order_and_by_endpoint() {
+        let (sandbox, token) = start();
+        sandbox.script(USERS, [Fault::status(503), Fault::status(502)]);
+        sandbox.script(USERS, [Fault::status(500)]);
+        let send = |endpoint| send(&sandbox, endpoint, &token, &text_to(endpoint, &["1"])).status;
+        assert_eq!(send(Endpoint::SendToGroups), 200);
+        assert_eq!(sandbox.script_left(USERS), 3);
+        let statuses = [send(USERS), send(USERS), send(USERS), send(USERS)];
+        assert_eq!(statuses, [503, 502, 500, 200]);
+        assert_eq!(sandbox.script_left(USERS), 0);
+        sandbox.script(USERS, [Fault::status(503)]);
+        sandbox.clear_script();
+        assert_eq!(send(USERS), 200);
+    }
+
+    #[test]
+    fn tokens_can_be_scripted_too() {
+        let (sandbox, _) = start();
+        sandbox.script(Endpoint::Token, [Fault::status(503)]);
+        assert_eq!(testing::ask_token(&sandbox, &token_request()).status, 503);
+    }
+
+    #[test]
+    fn a_status_has_an_empty_body() {
+        let (sandbox, token) = start();
+        let reply = reply_to(&sandbox, &token, Fault::status(503));
+        assert_eq!((reply.status, reply.body.len()), (503, 0));
+    }
+
+    #[test]
+    fn an_error_has_the_documented_form() {
+        let (sandbox, token) = start();
+        let fault = Fault::json(429, "resource_limited", "You have exceeded the limit.");
+        let reply = reply_to(&sandbox, &token, fault);
+        let text = "You have exceeded the limit.".to_owned();
+        assert_eq!(reply.error(), (429, "resource_limited".to_owned(), text));
+        assert_eq!(reply.json().get("error_code"), None);
+
+        let fault = Fault::error_code(400, "message_send_error", "from is empty", 14001);
+        assert_eq!(
+            reply_to(&sandbox, &token, fault).json()["error_code"],
+            14001
+        );
+
+        let reply = reply_to(&sandbox, &token, Fault::unauthorized());
+        let text = "Unable to authenticate (OAuth)".to_owned();
+        assert_eq!(reply.error(), (401, "unauthorized".to_owned(), text));
+    }
+
+    #[test]
+    fn a_proxy_answers_in_html() {
+        let (sandbox, token) = start();
+        let reply = reply_to(&sandbox, &token, Fault::html(502));
+        assert_eq!(reply.status, 502);
+        assert_eq!(reply.header("content-type"), Some("text/html"));
+        assert!(
+            String::from_utf8(reply.body)
+                .unwrap()
+                .contains("<h1>502 Bad Gateway</h1>")
+        );
+    }
+
+    #[test]
+    fn a_redirect_and_any_other_answer_can_be_given() {
+        let (sandbox, token) = start();
+        let reply = reply_to(&sandbox, &token, Fault::redirect(302, "http://elsewhere/"));
+        assert_eq!(
+            (reply.status, reply.header("location")),
+            (302, Some("http://elsewhere/"))
+        );
+
+        let headers = [("retry-after", "3"), ("content-type", "application/json")];
+        let reply = reply_to(&sandbox, &token, Fault::raw(200, headers, "{"));
+        assert_eq!(
+            (reply.status, reply.header("retry-after")),
+            (200, Some("3"))
+        );
+        assert_eq!(reply.body, b"{");
+    }
+
+    #[test]
+    fn answers_from_the_script_keep_the_connection() {
+        let (sandbox, token) = start();
+        sandbox.script(USERS, [Fault::status(503)]);
+        let request = send_request(USERS, &token, message().to_string());
+        let kept = String::from_utf8(request)
+            .unwrap()
+            .replace("connection: close\r\n", "");
+        let mut stream = testing::connect(&sandbox);
+        let mut start = [0; 12];
+        stream.write_all(kept.as_bytes()).unwrap();
+        stream.read_exact(&mut start).unwrap();
+        assert_eq!(&start, b"HTTP/1.1 503");
+        let last = send_request(USERS, &token, message().to_string());
+        stream.write_all(&last).unwrap();
+        let mut rest = String::new();
+        stream.read_to_string(&mut rest).unwrap();
+        assert!(rest.contains("HTTP/1.1 200"));
+    }
+
+    #[test]
+    fn a_reset_before_the_body_does_not_wait_for_it() {
+        let (sandbox, token) = start();
+        sandbox.script(USERS, [Fault::reset_before_read()]);
+        // The head announces a body that never comes.
+        let request = send_request(USERS, &token, message().to_string());
+        let end = request
+            .windows(4)
+            .position(|four| four == b"\r\n\r\n")
+            .unwrap();
+        let error = exchange(&sandbox, &request[..end + 4]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        assert_eq!(sandbox.calls(USERS).len(), 0);
+        assert_eq!(sandbox.messages().len(), 0);
+    }
+
+    #[test]
+    fn a_reset_after_the_body_is_a_call_without_an_answer() {
+        let (sandbox, token) = start();
+        let error = answer_to(&sandbox, &token, Fault::reset_after_read()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        let calls = sandbox.calls(USERS);
+        assert_eq!(calls[0].json(), Some(message()));
+        assert!(calls[0].answer().is_none());
+        assert_eq!(sandbox.messages().len(), 0);
+    }
+
+    #[test]
+    fn a_connection_can_close_without_an_answer() {
+        let (sandbox, token) = start();
+        let answer = answer_to(&sandbox, &token, Fault::close_after_read()).unwrap();
+        assert_eq!(answer.len(), 0, "FIN, not RST, and not a byte before it");
+        assert_eq!(sandbox.calls(USERS).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn silence_lasts_as_long_as_the_client() {
+        let (sandbox, token) = start();
+        sandbox.script(USERS, [Fault::silence()]);
+        let mut stream = testing::connect(&sandbox);
+        let request = send_request(USERS, &token, message().to_string());
+        stream.write_all(&request).unwrap();
+        assert!(
+            sandbox
+                .wait_for_calls(USERS, 1, Duration::from_secs(20))
+                .await
+        );
+        stream
+            .set_read_timeout(Some(Duration::from_millis(50)))
+            .unwrap();
+        let error = stream.read(&mut [0; 1]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        assert!(sandbox.calls(USERS)[0].answer().is_none());
+    }
+
+    #[test]
+    fn a_delayed_answer_is_the_normal_one() {
+        let (sandbox, token) = start();
+        let delay = Duration::from_millis(100);
+        let began = Instant::now();
+        let reply = reply_to(&sandbox, &token, Fault::delay(delay));
+        assert!(began.elapsed() >= delay);
+        assert_eq!(reply.status, 200);
+        assert_eq!(sandbox.messages().len(), 1);
+    }
+
+    #[test]
+    fn any_fault_can_come_late() {
+        let (sandbox, token) = start();
+        let delay = Duration::from_millis(100);
+        for fault in [Fault::reset_before_read(), Fault::reset_after_read()] {
+            let began = Instant::now();
+            let error = answer_to(&sandbox, &token, fault.after(delay)).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+            assert!(began.elapsed() >= delay);
+        }
+    }
+
+    #[test]
+    fn a_truncated_answer_promises_more_than_it_sends() {
+        let (sandbox, token) = start();
+        let reply = reply_to(&sandbox, &token, Fault::truncated());
+        assert_eq!(reply.status, 200);
+        let promised: usize = reply.header("content-length").unwrap().parse().unwrap();
+        assert_eq!(reply.body.len(), promised / 2);
+        assert_eq!(
+            sandbox.messages().len(),
+            1,
+            "the message itself was accepted"
+        );
+        let calls = sandbox.calls(USERS);
+        assert_eq!(calls[0].answer().unwrap().body.len(), promised);
+    }
+
+    #[test]
+    fn a_dripping_answer_is_whole_in_the_end() {
+        let (sandbox, token) = start();
+        let began = Instant::now();
+        let gap = Duration::from_millis(1);
+        let reply = reply_to(&sandbox, &token, Fault::drip(gap));
+        let bytes = u32::try_from(reply.body.len()).unwrap();
+        assert!(began.elapsed() >= gap * bytes);
+        assert_eq!(reply.json()["data"].as_object().unwrap().len(), 1);
+    }
+}

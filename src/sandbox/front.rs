@@ -165,3 +165,166 @@ async fn read(mut body: Body) -> Result<Option<Bytes>, BoxError> {
     }
     Ok(fits.then(|| whole.freeze()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::testing::{self, Reply, path, send, text_to, token, token_request};
+    use crate::sandbox::{Config, Rate, Sandbox};
+
+    fn start() -> Sandbox {
+        Sandbox::start(Config::for_tests()).unwrap()
+    }
+
+    const JSON: (&str, &str) = ("content-type", "application/json");
+
+    fn post_token(sandbox: &Sandbox, path: &str) -> Reply {
+        testing::call(sandbox, "POST", path, &[JSON], token_request().to_string())
+    }
+
+    #[test]
+    fn both_path_styles_reach_the_same_app() {
+        let sandbox = start();
+        let token = token(&sandbox);
+        assert_eq!(
+            post_token(&sandbox, "/app-id/sandbox-app-id/token").status,
+            200
+        );
+        for endpoint in Endpoint::ALL.into_iter().skip(1) {
+            for prefix in ["/sandbox/demo", "/app-id/sandbox-app-id"] {
+                let authorization = format!("Bearer {token}");
+                let headers = [JSON, ("authorization", authorization.as_str())];
+                let path = format!("{prefix}{}", endpoint.path());
+                let body = text_to(endpoint, &["1"]).to_string();
+                let reply = testing::call(&sandbox, "POST", &path, &headers, body);
+                assert_eq!(reply.status, 200, "{path}");
+                assert_eq!(reply.json()["organization"], "sandbox");
+                assert_eq!(reply.json()["applicationName"], "demo");
+            }
+            assert_eq!(sandbox.calls(endpoint).len(), 2);
+        }
+    }
+
+    #[test]
+    fn an_unknown_app_is_not_found() {
+        let sandbox = start();
+        let cases = [
+            ("/sandbox/other/token", "sandbox/other"),
+            ("/acme/demo/messages/users", "acme/demo"),
+            ("/app-id/other/token", "other"),
+            ("/Sandbox/demo/token", "Sandbox/demo"),
+        ];
+        for (path, app) in cases {
+            let (status, error, text) = post_token(&sandbox, path).error();
+            assert_eq!(
+                (status, error.as_str()),
+                (404, "organization_application_not_found")
+            );
+            let uri = &path[1..];
+            assert_eq!(
+                text,
+                format!("Could not find application for {app} from URI: {uri}")
+            );
+        }
+    }
+
+    #[test]
+    fn other_paths_are_not_found_and_other_methods_not_allowed() {
+        let sandbox = start();
+        for path in [
+            "/",
+            "/sandbox/demo",
+            "/sandbox/demo/messages/user",
+            "/sandbox/demo/%ff/token",
+        ] {
+            assert_eq!(post_token(&sandbox, path).status, 404, "{path}");
+        }
+        for method in ["GET", "PUT", "DELETE"] {
+            for endpoint in Endpoint::ALL {
+                let reply = testing::call(&sandbox, method, &path(endpoint), &[], "");
+                assert_eq!(reply.status, 405);
+                assert_eq!(reply.header("allow"), Some("POST"));
+            }
+        }
+    }
+
+    #[test]
+    fn an_app_called_messages_does_not_meet_our_own_path() {
+        let sandbox = Sandbox::start(Config {
+            app: "messages".to_owned(),
+            ..Config::for_tests()
+        })
+        .unwrap();
+        assert_eq!(post_token(&sandbox, "/sandbox/messages/token").status, 200);
+        assert_eq!(testing::get(&sandbox, "/sandbox/messages").status, 200);
+    }
+
+    #[test]
+    fn only_json_is_taken() {
+        let sandbox = start();
+        let answer = |headers: &[(&str, &str)]| {
+            let body = token_request().to_string();
+            testing::call(&sandbox, "POST", &path(Endpoint::Token), headers, body)
+        };
+        for headers in [
+            &[][..],
+            &[("content-type", "text/plain")],
+            &[("content-type", "application/jsonp")],
+        ] {
+            let (status, error, _) = answer(headers).error();
+            assert_eq!((status, error.as_str()), (415, "web_application"));
+        }
+        for value in ["application/json; charset=utf-8", "Application/JSON"] {
+            assert_eq!(answer(&[("content-type", value)]).status, 200);
+        }
+    }
+
+    #[test]
+    fn a_call_without_a_token_is_unauthorized_whatever_it_says() {
+        let sandbox = start();
+        for endpoint in Endpoint::ALL.into_iter().skip(1) {
+            let reply = testing::call(&sandbox, "POST", &path(endpoint), &[JSON], "{");
+            let (status, error, text) = reply.error();
+            assert_eq!((status, error.as_str()), (401, "unauthorized"));
+            assert_eq!(text, "Unable to authenticate due to expired access token");
+        }
+    }
+
+    #[test]
+    fn a_call_over_the_rate_is_refused_before_its_content_is_looked_at() {
+        let mut config = Config::for_tests();
+        config.quotas.users.calls = Some(Rate::per_minute(1));
+        let sandbox = Sandbox::start(config).unwrap();
+        let token = token(&sandbox);
+        let endpoint = Endpoint::SendToUsers;
+        let wrong = text_to(endpoint, &[]);
+        assert_eq!(send(&sandbox, endpoint, &token, &wrong).status, 400);
+        assert_eq!(send(&sandbox, endpoint, &token, &wrong).status, 429);
+    }
+
+    #[test]
+    fn one_connection_serves_many_calls() {
+        use std::io::{Read, Write};
+
+        let sandbox = start();
+        let mut stream = testing::connect(&sandbox);
+        let body = token_request().to_string();
+        for _ in 0..3 {
+            let request = format!(
+                "POST /sandbox/demo/token HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+                 content-length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            stream.write_all(request.as_bytes()).unwrap();
+            let mut start = [0; 12];
+            stream.read_exact(&mut start).unwrap();
+            assert_eq!(&start, b"HTTP/1.1 200");
+            // The answer's end: the one brace that closes its only object.
+            let mut byte = [0];
+            while byte != *b"}" {
+                stream.read_exact(&mut byte).unwrap();
+            }
+        }
+        assert_eq!(sandbox.call_count(Endpoint::Token), 3);
+    }
+}

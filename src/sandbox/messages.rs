@@ -232,3 +232,168 @@ impl Messages {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn message(endpoint: Endpoint, from: &str, to: &[&str], members: &[&str]) -> Message {
+        let owned = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+        let body = json!({"msg": "hello"});
+        Message {
+            ids: vec![
+                ("b".to_owned(), "2".to_owned()),
+                ("a".to_owned(), "1".to_owned()),
+            ],
+            endpoint,
+            from: from.to_owned(),
+            to: owned(to),
+            members: owned(members),
+            kind: "txt".to_owned(),
+            request: json!({"to": to, "type": "txt", "body": body})
+                .to_string()
+                .into(),
+            headers: vec![("traceparent", "00-01".to_owned())],
+            received: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
+            body: serde_json::value::to_raw_value(&body).unwrap(),
+            ext: None,
+        }
+    }
+
+    fn to_user(user: &str) -> Message {
+        message(Endpoint::SendToUsers, "admin", &[user], &[])
+    }
+
+    fn roomy() -> Messages {
+        Messages::new(Keep::default())
+    }
+
+    fn users(messages: &[Arc<Message>]) -> Vec<&str> {
+        messages
+            .iter()
+            .map(|message| message.to[0].as_str())
+            .collect()
+    }
+
+    #[test]
+    fn a_filter_asks_for_all_it_names() {
+        let user = message(Endpoint::SendToUsers, "Amy", &["Bob", "carol"], &[]);
+        let group = message(Endpoint::SendToGroups, "amy", &["7"], &[]);
+        let directed = message(Endpoint::SendToGroupMembers, "amy", &["7"], &["Bob"]);
+        let room = message(Endpoint::SendToChatrooms, "eve", &["7"], &[]);
+        let all = [&user, &group, &directed, &room];
+        let found = |filter: &Filter| all.map(|message| filter.matches(message));
+
+        assert_eq!(found(&Filter::all()), [true; 4]);
+        assert_eq!(found(&Filter::user("bob")), [true, false, true, false]);
+        assert_eq!(found(&Filter::user("7")), [false; 4]);
+        assert_eq!(found(&Filter::group("7")), [false, true, true, false]);
+        assert_eq!(found(&Filter::chatroom("7")), [false, false, false, true]);
+        let to = Filter {
+            to: Some("7".into()),
+            ..Filter::all()
+        };
+        assert_eq!(found(&to), [false, true, true, true]);
+        let from = Filter {
+            from: Some("amy".into()),
+            ..Filter::all()
+        };
+        assert_eq!(found(&from), [true, true, true, false]);
+        let both = Filter {
+            from: Some("amy".into()),
+            ..Filter::user("bob")
+        };
+        assert_eq!(found(&both), [true, false, true, false]);
+        let kind = Filter {
+            kind: Some("img".into()),
+            ..Filter::all()
+        };
+        assert_eq!(found(&kind), [false; 4]);
+    }
+
+    #[test]
+    fn the_newest_come_last_and_the_limit_cuts_the_oldest() {
+        let messages = roomy();
+        for user in ["a", "b", "c"] {
+            messages.push(to_user(user));
+        }
+        assert_eq!(users(&messages.newest(&Filter::all(), 2)), ["b", "c"]);
+        assert_eq!(users(&messages.newest(&Filter::user("a"), 2)), ["a"]);
+        messages.clear();
+        assert_eq!(messages.newest(&Filter::all(), 2).len(), 0);
+    }
+
+    #[test]
+    fn the_oldest_go_when_there_are_too_many_or_too_large() {
+        let few = Messages::new(Keep {
+            messages: 2,
+            ..Keep::default()
+        });
+        let size = to_user("a").size();
+        let small = Messages::new(Keep {
+            message_bytes: 2 * size,
+            ..Keep::default()
+        });
+        for messages in [few, small] {
+            for user in ["a", "b", "c"] {
+                messages.push(to_user(user));
+            }
+            assert_eq!(users(&messages.newest(&Filter::all(), 9)), ["b", "c"]);
+        }
+    }
+
+    #[test]
+    fn the_first_match_is_waited_for() {
+        let messages = roomy();
+        messages.push(to_user("amy"));
+        let mut cx = Context::from_waker(Waker::noop());
+        let filter = Filter::user("bob");
+        let mut first = pin!(messages.first(&filter));
+        assert!(first.as_mut().poll(&mut cx).is_pending());
+        messages.push(to_user("carol"));
+        assert!(first.as_mut().poll(&mut cx).is_pending());
+        messages.push(to_user("bob"));
+        match first.as_mut().poll(&mut cx) {
+            Poll::Ready(message) => assert_eq!(message.to, ["bob"]),
+            Poll::Pending => panic!("a match is there"),
+        }
+    }
+
+    #[test]
+    fn what_is_here_is_not_waited_for() {
+        let messages = roomy();
+        messages.push(to_user("bob"));
+        let mut cx = Context::from_waker(Waker::noop());
+        let filter = Filter::user("bob");
+        assert!(pin!(messages.first(&filter)).poll(&mut cx).is_ready());
+    }
+
+    #[test]
+    fn a_message_is_shown_whole() {
+        let message = message(Endpoint::SendToGroupMembers, "amy", &["7"], &["bob"]);
+        let shown = serde_json::to_string(&message).unwrap();
+        assert!(shown.starts_with(r#"{"ids":{"b":"2","a":"1"},"#), "{shown}");
+        assert_eq!(
+            serde_json::from_str::<Value>(&shown).unwrap(),
+            json!({
+                "ids": {"a": "1", "b": "2"},
+                "endpoint": "/messages/chatgroups/users",
+                "from": "amy",
+                "to": ["7"],
+                "members": ["bob"],
+                "type": "txt",
+                "body": {"msg": "hello"},
+                "ext": null,
+                "request": {"to": ["7"], "type": "txt", "body": {"msg": "hello"}},
+                "headers": {"traceparent": "00-01"},
+                "received": "2023-11-14T22:13:20.123Z",
+            })
+        );
+    }
+}

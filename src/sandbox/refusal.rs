@@ -148,11 +148,59 @@ impl From<Refusal> for Answer {
                 error_description: &refusal.description,
             },
         );
-        // A field name that no header can hold is not worth an answer of its own.
-        let reason = refusal.reason.map(HeaderValue::try_from);
+        // A field name that no header can hold is not worth an answer of its own, nor is a long one.
+        let reason = refusal.reason.map(|reason| {
+            let reason: String = reason.chars().take(200).collect();
+            HeaderValue::try_from(reason)
+        });
         if let Some(Ok(reason)) = reason {
             answer.headers.insert(REASON_HEADER, reason);
         }
         answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn json(answer: &Answer) -> Value {
+        serde_json::from_slice(&answer.body).unwrap()
+    }
+
+    #[test]
+    fn an_error_has_the_documented_fields() {
+        let answer = Answer::from(Refusal::message_too_large());
+        assert_eq!(answer.status, 400);
+        let body = json(&answer);
+        assert_eq!(body["error"], "message_send_error");
+        assert_eq!(body["error_description"], "message is too large");
+        assert_eq!(body["exception"], "MessageSendException");
+        assert_eq!(body["error_code"], 14007);
+        assert_eq!(body["duration"], 0);
+        assert!(body["timestamp"].as_u64().unwrap() > 1_700_000_000_000);
+    }
+
+    #[test]
+    fn an_error_without_a_number_has_no_field_for_it() {
+        let answer = Answer::from(Refusal::too_many_messages());
+        assert_eq!(json(&answer).get("error_code"), None);
+    }
+
+    #[test]
+    fn the_reason_stands_in_a_header_unless_a_header_cannot_hold_it() {
+        let reason = |reason: &str| {
+            let answer = Answer::from(Refusal::invalid(reason));
+            let reason = answer.headers.get(REASON_HEADER)?.to_str().ok()?;
+            Some(reason.to_owned())
+        };
+        assert_eq!(
+            reason("unknown field x").as_deref(),
+            Some("unknown field x")
+        );
+        assert_eq!(reason("unknown field \n").as_deref(), None);
+        assert_eq!(reason(&"x".repeat(9000)).map(|text| text.len()), Some(200));
     }
 }

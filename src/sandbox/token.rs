@@ -213,3 +213,238 @@ impl Tokens {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::sandbox::testing::{ask_token, send, text_to, token, token_request};
+    use crate::sandbox::{Clock, Endpoint, Rate, Sandbox};
+
+    const DAY: u64 = 24 * 60 * 60;
+
+    fn frozen() -> Sandbox {
+        start(Config::for_tests())
+    }
+
+    fn start(config: Config) -> Sandbox {
+        let clock = Clock::frozen();
+        Sandbox::start(Config { clock, ..config }).unwrap()
+    }
+
+    fn with(field: &str, value: Value) -> Value {
+        let mut request = token_request();
+        request[field] = value;
+        request
+    }
+
+    /// The error of a send with this token; `None` where it is accepted.
+    fn refused(sandbox: &Sandbox, token: &str) -> Option<(u16, String, String)> {
+        let endpoint = Endpoint::SendToUsers;
+        let reply = send(sandbox, endpoint, token, &text_to(endpoint, &["bob"]));
+        (reply.status != 200).then(|| reply.error())
+    }
+
+    fn unauthorized(error: &str, description: &str) -> Option<(u16, String, String)> {
+        Some((401, error.to_owned(), description.to_owned()))
+    }
+
+    #[test]
+    fn a_token_answer_has_three_fields_and_no_envelope() {
+        let sandbox = frozen();
+        let reply = ask_token(&sandbox, &token_request());
+        assert_eq!(reply.status, 200);
+        let json = reply.json();
+        let mut fields: Vec<_> = json.as_object().unwrap().keys().collect();
+        fields.sort();
+        assert_eq!(fields, ["access_token", "application", "expires_in"]);
+        assert!(json["access_token"].as_str().unwrap().starts_with("YWMt"));
+        assert_eq!(json["expires_in"], 60 * DAY);
+    }
+
+    #[test]
+    fn ttl_is_a_number_or_a_string() {
+        let sandbox = frozen();
+        for ttl in [json!(90), json!("90")] {
+            let reply = ask_token(&sandbox, &with("ttl", ttl));
+            assert_eq!(reply.json()["expires_in"], 90);
+        }
+        for ttl in [json!(-1), json!(1.5), json!("soon"), json!(null), json!([])] {
+            let (status, error, _) = ask_token(&sandbox, &with("ttl", ttl)).error();
+            assert_eq!((status, error.as_str()), (400, "invalid_request_body"));
+        }
+    }
+
+    #[test]
+    fn a_token_of_ttl_0_never_expires_and_says_0() {
+        let sandbox = frozen();
+        let reply = ask_token(&sandbox, &with("ttl", json!(0))).json();
+        assert_eq!(reply["expires_in"], 0);
+        sandbox.advance(Duration::from_secs(1000 * DAY));
+        assert_eq!(
+            refused(&sandbox, reply["access_token"].as_str().unwrap()),
+            None
+        );
+    }
+
+    #[test]
+    fn a_ttl_beyond_all_time_is_no_reason_to_fall_over() {
+        let sandbox = frozen();
+        let reply = ask_token(&sandbox, &with("ttl", json!(u64::MAX)));
+        assert_eq!(reply.json()["expires_in"], u64::MAX);
+    }
+
+    #[test]
+    fn the_unit_can_be_milliseconds() {
+        let sandbox = start(Config {
+            token_unit: TokenUnit::Milliseconds,
+            ..Config::for_tests()
+        });
+        let reply = ask_token(&sandbox, &token_request()).json();
+        assert_eq!(reply["expires_in"], 60 * DAY * 1000);
+        let reply = ask_token(&sandbox, &with("ttl", json!(1500))).json();
+        assert_eq!(reply["expires_in"], 1500);
+        sandbox.advance(Duration::from_millis(1500));
+        assert!(refused(&sandbox, reply["access_token"].as_str().unwrap()).is_some());
+    }
+
+    #[test]
+    fn wrong_requests_get_the_documented_errors() {
+        let sandbox = frozen();
+        let invalid = "Request body is invalid. Please check body is correct.";
+        let cases = [
+            (
+                with("client_id", json!("")),
+                "illegal_argument",
+                "client_id must be provided.",
+            ),
+            (
+                with("client_secret", json!("")),
+                "illegal_argument",
+                "client_secret must be provided",
+            ),
+            (
+                with("client_id", json!("x")),
+                "invalid_grant",
+                "client_id does not match",
+            ),
+            (
+                with("client_secret", json!("x")),
+                "invalid_grant",
+                "client_secret does not match",
+            ),
+            (
+                json!({"grant_type": "client_credentials"}),
+                "illegal_argument",
+                "client_id must be provided.",
+            ),
+            (with("client_id", json!(7)), "invalid_request_body", invalid),
+            (with("scope", json!("all")), "invalid_request_body", invalid),
+            (json!([]), "invalid_request_body", invalid),
+        ];
+        for (request, error, description) in cases {
+            let expected = (400, error.to_owned(), description.to_owned());
+            assert_eq!(ask_token(&sandbox, &request).error(), expected, "{request}");
+        }
+        for grant in [json!(""), json!("password")] {
+            assert_eq!(ask_token(&sandbox, &with("grant_type", grant)).status, 400);
+        }
+    }
+
+    #[test]
+    fn a_new_token_leaves_the_others_alone() {
+        let sandbox = frozen();
+        let (first, second) = (token(&sandbox), token(&sandbox));
+        assert_ne!(first, second);
+        assert_eq!(refused(&sandbox, &first), None);
+        assert_eq!(refused(&sandbox, &second), None);
+    }
+
+    #[test]
+    fn a_token_is_good_until_it_expires() {
+        let sandbox = frozen();
+        let reply = ask_token(&sandbox, &with("ttl", json!(60))).json();
+        let token = reply["access_token"].as_str().unwrap();
+        sandbox.advance(Duration::from_secs(59));
+        assert_eq!(refused(&sandbox, token), None);
+        sandbox.advance(Duration::from_secs(1));
+        let expired = "Unable to authenticate due to expired access token";
+        assert_eq!(
+            refused(&sandbox, token),
+            unauthorized("unauthorized", expired)
+        );
+    }
+
+    #[test]
+    fn a_forced_ttl_wins_over_the_request() {
+        let sandbox = frozen();
+        sandbox.set_token_ttl(Duration::from_secs(5));
+        let reply = ask_token(&sandbox, &with("ttl", json!(600))).json();
+        assert_eq!(reply["expires_in"], 5);
+        sandbox.set_token_ttl(None);
+        let reply = ask_token(&sandbox, &with("ttl", json!(600))).json();
+        assert_eq!(reply["expires_in"], 600);
+    }
+
+    #[test]
+    fn revoked_tokens_are_refused_and_later_ones_are_not() {
+        let sandbox = frozen();
+        let old = token(&sandbox);
+        sandbox.revoke_tokens();
+        let refusal = unauthorized("unauthorized", "Unable to authenticate (OAuth)");
+        assert_eq!(refused(&sandbox, &old), refusal);
+        assert_eq!(refused(&sandbox, &token(&sandbox)), None);
+    }
+
+    #[test]
+    fn a_token_that_was_never_issued_is_foreign_or_corrupt() {
+        let sandbox = frozen();
+        let foreign = unauthorized("auth_bad_access_token", "Unable to authenticate");
+        assert_eq!(refused(&sandbox, "YWMtElsewhere"), foreign);
+        let corrupt = "Unable to authenticate due to corrupt access token";
+        let corrupt = unauthorized("auth_bad_access_token", corrupt);
+        assert_eq!(refused(&sandbox, "nonsense"), corrupt);
+        assert_eq!(refused(&sandbox, ""), corrupt);
+    }
+
+    #[test]
+    fn no_token_at_all_counts_as_an_expired_one() {
+        let refusal = Tokens::new().check(&HeaderMap::new(), Duration::ZERO);
+        let refusal = refusal.unwrap_err();
+        assert_eq!(refusal.status, 401);
+        assert_eq!(refusal.error, "unauthorized");
+        let expired = "Unable to authenticate due to expired access token";
+        assert_eq!(refusal.description, expired);
+    }
+
+    #[test]
+    fn the_oldest_token_is_forgotten_when_there_are_too_many() {
+        let tokens = Tokens::new();
+        let check = |token: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
+            tokens.check(&headers, Duration::ZERO).is_ok()
+        };
+        let first = tokens.add(None);
+        let second = tokens.add(None);
+        for _ in 0..MOST - 2 {
+            tokens.add(None);
+        }
+        assert!(check(&first));
+        tokens.add(None);
+        assert!(!check(&first));
+        assert!(check(&second));
+    }
+
+    #[test]
+    fn token_calls_have_a_rate_of_their_own() {
+        let mut config = Config::for_tests();
+        config.quotas.token = Some(Rate::per_second(2));
+        let sandbox = start(config);
+        let ask = || ask_token(&sandbox, &token_request()).status;
+        assert_eq!([ask(), ask(), ask()], [200, 200, 429]);
+        sandbox.advance(Duration::from_secs(1));
+        assert_eq!(ask(), 200);
+    }
+}

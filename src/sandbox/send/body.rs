@@ -111,3 +111,160 @@ pub(super) fn check(kind: &str, body: &RawValue, strict: bool) -> Result<(), Ref
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn checked(kind: &str, body: &Value, strict: bool) -> Result<(), Refusal> {
+        let body = RawValue::from_string(body.to_string()).unwrap();
+        check(kind, &body, strict)
+    }
+
+    /// One body of each type with every field it can have.
+    fn full() -> Vec<(&'static str, Value)> {
+        let url = "https://a1.easemob.com/acme/demo/chatfiles/11111111-2222-3333-4444-555555555555";
+        vec![
+            ("txt", json!({"msg": "hello"})),
+            (
+                "img",
+                json!({"url": url, "filename": "cat.jpg", "secret": "s", "size": {"width": 640, "height": 480}}),
+            ),
+            (
+                "audio",
+                json!({"url": url, "filename": "a.amr", "secret": "s", "length": 10}),
+            ),
+            (
+                "video",
+                json!({"url": url, "filename": "v.mp4", "secret": "s", "thumb": url, "thumb_secret": "t", "length": 0, "file_length": 58103}),
+            ),
+            (
+                "file",
+                json!({"url": url, "filename": "test.txt", "secret": "1-g0"}),
+            ),
+            (
+                "loc",
+                json!({"lat": "39.966", "lng": "116.322", "addr": "Beijing"}),
+            ),
+            ("cmd", json!({"action": "action1"})),
+            (
+                "custom",
+                json!({"customEvent": "custom_event", "customExts": {"a": "b"}}),
+            ),
+        ]
+    }
+
+    #[test]
+    fn every_type_takes_every_field_it_has() {
+        for (kind, body) in full() {
+            assert!(checked(kind, &body, true).is_ok(), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_type_needs_its_required_fields_and_no_more() {
+        let required: &[(&str, &[&str])] = &[
+            ("txt", &["msg"]),
+            ("img", &["url"]),
+            ("audio", &["url"]),
+            ("video", &["url"]),
+            ("file", &["url"]),
+            ("loc", &["lat", "lng", "addr"]),
+            ("cmd", &["action"]),
+            ("custom", &[]),
+        ];
+        for ((kind, body), (same, required)) in full().into_iter().zip(required) {
+            assert_eq!(kind, *same);
+            for name in body.as_object().unwrap().keys() {
+                let mut without = body.clone();
+                without.as_object_mut().unwrap().remove(name);
+                if without == json!({}) {
+                    continue;
+                }
+                let accepted = checked(kind, &without, true).is_ok();
+                assert_eq!(
+                    accepted,
+                    !required.contains(&name.as_str()),
+                    "{kind} without {name}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn no_field_is_null_or_of_another_type() {
+        for (kind, body) in full() {
+            for name in body.as_object().unwrap().keys() {
+                for wrong in [json!(null), json!([]), json!(true)] {
+                    let mut body = body.clone();
+                    body[name] = wrong;
+                    let refusal = checked(kind, &body, true).unwrap_err();
+                    assert_eq!(refusal.error, "invalid_request_body", "{kind} {body}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn strict_or_not_decides_on_fields_that_are_not_listed() {
+        let extras = [
+            ("txt", "Msg"),
+            ("audio", "Length"),
+            ("img", "file_length"),
+            ("cmd", "param"),
+            ("txt", "type"),
+        ];
+        for (kind, extra) in extras {
+            let (_, mut body) = full().into_iter().find(|(name, _)| *name == kind).unwrap();
+            body[extra] = json!(1);
+            assert!(checked(kind, &body, true).is_err(), "{kind} {extra}");
+            assert!(checked(kind, &body, false).is_ok(), "{kind} {extra}");
+        }
+    }
+
+    #[test]
+    fn an_empty_body_and_an_unknown_type_are_refused() {
+        for kind in ["txt", "custom"] {
+            let refusal = checked(kind, &json!({}), true).unwrap_err();
+            assert_eq!(refusal.error, "message_send_error");
+            assert_eq!(refusal.description, "param body can't be empty");
+        }
+        let refusal = checked("text", &json!({"msg": "hello"}), true).unwrap_err();
+        assert_eq!(refusal.error, "invalid_request_body");
+        let refusal = checked("txt", &json!("hello"), true).unwrap_err();
+        assert_eq!(refusal.error, "invalid_request_body");
+    }
+
+    #[test]
+    fn degrees_are_strings_or_numbers_on_the_globe() {
+        let at = |lat: Value, lng: Value| {
+            checked("loc", &json!({"lat": lat, "lng": lng, "addr": ""}), true).is_ok()
+        };
+        assert!(at(json!(39.966), json!(116.322)));
+        assert!(at(json!("-90"), json!("180")));
+        assert!(!at(json!("90.001"), json!("0")));
+        assert!(!at(json!("0"), json!("-180.001")));
+        assert!(!at(json!("39° N"), json!("0")));
+    }
+
+    #[test]
+    fn a_custom_event_has_a_pattern_and_few_strings() {
+        let event = |event: &str| checked("custom", &json!({"customEvent": event}), true).is_ok();
+        assert!(event("a-Z_0/9.x"));
+        assert!(event(&"e".repeat(32)));
+        for wrong in ["", "a b", "a:b", "événement", &"e".repeat(33)] {
+            assert!(!event(wrong), "{wrong:?}");
+        }
+        let exts = |count: usize| {
+            let entries = (0..count).map(|n| (n.to_string(), json!("x")));
+            let exts = Value::Object(entries.collect());
+            checked("custom", &json!({"customExts": exts}), true).is_ok()
+        };
+        assert!(exts(16));
+        assert!(!exts(17));
+        let number = json!({"customExts": {"a": 1}});
+        assert!(checked("custom", &number, true).is_err());
+    }
+}

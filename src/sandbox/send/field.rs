@@ -148,3 +148,84 @@ fn degrees(json: &str) -> Option<f64> {
         None => parse(json),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAME: Type = Type::Word {
+        most: 4,
+        allowed: |byte| byte.is_ascii_alphanumeric(),
+    };
+
+    #[test]
+    fn each_type_takes_what_it_says_and_nothing_else() {
+        let cases: &[(Type, &[&str], &[&str])] = &[
+            (
+                Type::Text,
+                &[r#""""#, r#""a\u4f60""#],
+                &["null", "1", "{}", r#""\ud800""#],
+            ),
+            (Type::NonEmptyText, &[r#""a""#], &[r#""""#, "null"]),
+            (
+                Type::OneOf(&["high", "low"]),
+                &[r#""low""#],
+                &[r#""LOW""#, r#""""#, "1"],
+            ),
+            (
+                NAME,
+                &[r#""a""#, r#""dev1""#],
+                &[r#""""#, r#""dev12""#, r#""a b""#, r#""é""#],
+            ),
+            (Type::Bool, &["true", "false"], &["null", "1", r#""true""#]),
+            (
+                Type::Whole,
+                &["0", "9007199254740993"],
+                &["-1", "1.0", "1e3", r#""1""#, "null"],
+            ),
+            (
+                Type::Degrees(90.0),
+                &["90", "-90.0", r#""39.966""#],
+                &["90.1", r#""""#, r#""north""#, "null"],
+            ),
+            (
+                Type::Ids(2),
+                &["[]", r#"["a","b"]"#],
+                &[r#"["a","b","c"]"#, r#"[""]"#, "[1]", r#""a""#, "null"],
+            ),
+            (
+                Type::TextMap(1),
+                &["{}", r#"{"a":"b"}"#],
+                &[r#"{"a":1}"#, r#"{"a":"b","c":"d"}"#, "[]", "null"],
+            ),
+            (
+                Type::Size,
+                &[r#"{"width":1,"height":2.5}"#],
+                &[
+                    r#"{"width":1}"#,
+                    r#"{"width":-1,"height":1}"#,
+                    r#"{"width":1,"height":1,"depth":1}"#,
+                    r#"{"width":null,"height":1}"#,
+                ],
+            ),
+        ];
+        for (holds, right, wrong) in cases {
+            for json in *right {
+                assert!(holds.fits(json), "{json} is {holds}");
+            }
+            for json in *wrong {
+                assert!(!holds.fits(json), "{json} is not {holds}");
+            }
+        }
+    }
+
+    #[test]
+    fn fields_keep_their_text_and_come_once() {
+        let fields: Fields<'_> = serde_json::from_str(r#"{"a": 1.50 , "b":{"c": null}}"#).unwrap();
+        assert_eq!(fields.get("a").unwrap().get(), "1.50");
+        assert_eq!(fields.get("b").unwrap().get(), r#"{"c": null}"#);
+        assert!(fields.get("c").is_none());
+        assert!(serde_json::from_str::<Fields<'_>>(r#"{"a":1,"a":2}"#).is_err());
+        assert!(serde_json::from_str::<Fields<'_>>("[]").is_err());
+    }
+}
