@@ -7,10 +7,10 @@ use std::{
 };
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, de::Error};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
 /// Where the gateway listens, and how much of it one caller may take.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Address and port of the gRPC service. Loopback by default, since nobody is asked who they
@@ -40,6 +40,7 @@ pub struct Config {
 
     /// How many threads serve connections, each with a runtime and a client for Easemob of its own,
     /// so that a request stays on its thread. Left out: one a core.
+    #[schemars(example = 4)]
     pub shards: Option<NonZeroUsize>,
 
     /// Connections served at once. Memory they can take for what was received and not yet read:
@@ -56,13 +57,19 @@ pub struct Config {
 
     /// How long a new connection may take to its first HTTP/2 bytes and a place among those served.
     /// An honest peer needs a round trip.
-    #[serde(deserialize_with = "positive")]
+    #[serde(
+        deserialize_with = "positive",
+        serialize_with = "humantime_serde::serialize"
+    )]
     #[schemars(with = "String")]
     pub handshake_timeout: Duration,
 
     /// Age, give or take a tenth, at which a connection is asked to be opened anew: after scaling
     /// out, this is what brings callers to the new replicas.
-    #[serde(deserialize_with = "positive")]
+    #[serde(
+        deserialize_with = "positive",
+        serialize_with = "humantime_serde::serialize"
+    )]
     #[schemars(with = "String")]
     pub connection_age: Duration,
 
@@ -110,7 +117,7 @@ impl Default for Config {
 
 /// What we allow a peer within one HTTP/2 connection. Every bound is set, since the libraries'
 /// own defaults leave some of them open.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Http2 {
     /// Calls at once on a connection. A caller that opens more sees `REFUSED_STREAM`, which says
@@ -162,12 +169,18 @@ pub struct Http2 {
 
     /// A quiet connection is sent a PING this often, which finds dead peers and keeps proxies from
     /// forgetting it.
-    #[serde(deserialize_with = "positive")]
+    #[serde(
+        deserialize_with = "positive",
+        serialize_with = "humantime_serde::serialize"
+    )]
     #[schemars(with = "String")]
     pub keepalive_interval: Duration,
 
     /// How long the answer to that PING may take before the connection is closed.
-    #[serde(deserialize_with = "positive")]
+    #[serde(
+        deserialize_with = "positive",
+        serialize_with = "humantime_serde::serialize"
+    )]
     #[schemars(with = "String")]
     pub keepalive_timeout: Duration,
 }
