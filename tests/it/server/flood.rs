@@ -101,10 +101,16 @@ async fn making_the_server_reset_ends_the_connection() {
     let with_connection_header: Vec<u8> = streams(5_000)
         .flat_map(|stream| headers(stream, ECHO, &[("connection", "close")]))
         .collect();
-    let with_empty_window_update: Vec<u8> = streams(5_000)
-        .flat_map(|stream| [headers(stream, ECHO, &[]), window_update(stream, 0)].concat())
+    let with_too_large_a_window: Vec<u8> = streams(5_000)
+        .flat_map(|stream| {
+            [
+                headers(stream, ECHO, &[]),
+                window_update(stream, u32::MAX >> 1),
+            ]
+            .concat()
+        })
         .collect();
-    for attack in [with_connection_header, with_empty_window_update] {
+    for attack in [with_connection_header, with_too_large_a_window] {
         let mut peer = Connection::open(server.grpc).await;
         peer.send(&attack).await;
         let frames = soon("the end of the connection", peer.rest()).await;
@@ -119,6 +125,15 @@ async fn making_the_server_reset_ends_the_connection() {
             "{resets} resets"
         );
     }
+}
+
+/// C4, too: here one is enough.
+#[tokio::test]
+async fn an_empty_window_update_ends_the_connection() {
+    let server = start(Http2::default()).await;
+    let mut peer = Connection::open(server.grpc).await;
+    let frames = [headers(1, ECHO, &[]), window_update(1, 0)].concat();
+    assert_eq!(goaway_after(&mut peer, &frames).await, code::PROTOCOL_ERROR);
 }
 
 /// C5. What such a peer costs is measured in a process of its own.

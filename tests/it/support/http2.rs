@@ -43,6 +43,7 @@ pub mod flag {
 /// Error codes, for RST_STREAM and GOAWAY.
 pub mod code {
     pub const NO_ERROR: u32 = 0;
+    pub const PROTOCOL_ERROR: u32 = 1;
     pub const REFUSED_STREAM: u32 = 7;
     pub const CANCEL: u32 = 8;
     pub const ENHANCE_YOUR_CALM: u32 = 11;
@@ -328,6 +329,13 @@ impl Connection {
                 return Some(answer);
             }
         }
+    }
+
+    /// Says GOAWAY and waits until the server has closed.
+    pub async fn finish(&mut self) {
+        self.send(&goaway(0, code::NO_ERROR)).await;
+        let _ = self.write.shutdown().await;
+        self.rest().await;
     }
 
     /// A whole call: one message there, and what came back.

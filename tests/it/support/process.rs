@@ -16,7 +16,7 @@ use easemob_gateway::server::{Listener, Readiness, on_signal, serve};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
-    process::{Child, ChildStdout, Command},
+    process::{Child, ChildStdin, ChildStdout, Command},
 };
 
 use super::server::{Notes, routes};
@@ -46,7 +46,6 @@ fn server_process() {
         let shutdown = on_signal().unwrap();
         let listener = Listener::bind(&config).await.unwrap();
         println!("\nlistening {}", listener.local_addr().unwrap());
-        println!("operations {}", listener.operations_addr().unwrap());
         std::io::stdout().flush().unwrap();
         let (readiness, notes) = (Readiness::new(), Arc::new(Notes::default()));
         let service = {
@@ -94,8 +93,9 @@ fn limit_files(count: u64) {
 /// A server in a process of its own; it ends with this value.
 pub struct Process {
     pub grpc: SocketAddr,
-    pub operations: SocketAddr,
     child: Child,
+    /// Its end of life: closed with this value, and not already when the child is waited for.
+    _stdin: ChildStdin,
     lines: tokio::io::Lines<BufReader<ChildStdout>>,
 }
 
@@ -127,7 +127,7 @@ impl Process {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         Self {
             grpc: next_word(&mut lines, "listening").await.parse().unwrap(),
-            operations: next_word(&mut lines, "operations").await.parse().unwrap(),
+            _stdin: child.stdin.take().unwrap(),
             child,
             lines,
         }
