@@ -150,6 +150,17 @@ async fn a_drain_out_of_time_tells_what_it_cut() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_dropped_ends_at_once() {
+    let server = Server::start(config()).await;
+    let mut caller = Connection::open(server.grpc).await;
+    caller.send(&headers(1, HOLD, &[])).await;
+    server.notes.running(1).await;
+    server.serving.abort();
+    soon("the end of the connection", caller.rest()).await;
+    server.notes.running(0).await;
+}
+
+#[tokio::test]
 async fn a_second_signal_ends_the_process_at_once() {
     let mut server = Process::start("").await;
     let mut caller = Connection::open(server.grpc).await;

@@ -8,10 +8,14 @@ use std::{env, future::Future, time::Duration};
 
 use tokio::time::timeout;
 
-/// Whether the long versions of the slow tests are asked for, as `make soak` does. They also hold
-/// what only an optimised build can: figures for the processor.
+/// Whether the long versions of the slow tests are asked for, as `make soak` does.
 pub fn soak() -> bool {
     env::var_os("SOAK").is_some()
+}
+
+/// Whether figures for the processor can be held to: only in a soak, and in an optimised build.
+pub fn is_timed() -> bool {
+    soak() && !cfg!(debug_assertions)
 }
 
 /// How often to do something that costs: `often` in a soak, else `seldom`.
