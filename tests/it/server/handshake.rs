@@ -100,9 +100,10 @@ async fn a_peer_that_speaks_http1_is_told_what_the_port_speaks() {
 #[tokio::test]
 async fn crowds_of_silent_peers_do_not_keep_a_good_one_out() {
     allow_files();
-    // The default, so that it is the crowd that ends them.
+    // No end of patience, so that it is the crowd that ends them.
     let server = Server::start(Config {
         max_handshakes: 100,
+        handshake_timeout: Duration::from_secs(600),
         ..config()
     })
     .await;

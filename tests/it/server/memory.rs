@@ -1,7 +1,9 @@
 //! What connections cost in memory, measured on a server in a process of its own.
 
+use easemob_gateway::server::Http2;
+
 use crate::support::{
-    http2::{Connection, data, headers},
+    http2::{Connection, code, data, headers, kind},
     process::{Process, allow_files},
     server::{ECHO, HOLD},
     soon, times,
@@ -19,6 +21,12 @@ async fn started() -> (Process, u64) {
     (server, memory)
 }
 
+/// A call whose window is full, with a quarter of the connection's, and that is never read.
+fn filled(stream: u32) -> Vec<u8> {
+    let frames = data(stream, &[7; 16 * 1024], false).repeat(4);
+    [headers(stream, HOLD, &[]), frames].concat()
+}
+
 /// M1.
 #[tokio::test]
 async fn a_thousand_idle_connections_take_twenty_mebibytes_at_most() {
@@ -31,6 +39,27 @@ async fn a_thousand_idle_connections_take_twenty_mebibytes_at_most() {
     }
     let grown = server.peak_memory() - memory;
     assert!(grown <= 20 * MIB, "{grown} bytes more");
+}
+
+/// M2: what a window holds may come, and not a byte more.
+#[tokio::test]
+async fn a_caller_that_sends_beyond_a_window_is_closed() {
+    let (server, _) = started().await;
+    let windows = Http2::default();
+    let mut caller = Connection::open(server.grpc).await;
+    let settings = soon("SETTINGS", caller.next_of(kind::SETTINGS))
+        .await
+        .unwrap();
+    assert_eq!(settings.setting(4), Some(windows.stream_window_bytes));
+    for stream in [1, 3, 5, 7] {
+        caller.send(&filled(stream)).await;
+    }
+    soon("a round trip", caller.round_trip()).await.unwrap();
+
+    caller.send(&headers(9, HOLD, &[])).await;
+    caller.send(&data(9, &[7], false)).await;
+    let goaway = soon("GOAWAY", caller.next_of(kind::GOAWAY)).await.unwrap();
+    assert_eq!(goaway.code(), code::FLOW_CONTROL_ERROR);
 }
 
 /// M2.
