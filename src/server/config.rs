@@ -224,3 +224,55 @@ fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
     }
     Ok(duration)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(section: &str) -> Result<Config, String> {
+        toml::from_str(section).map_err(|error: toml::de::Error| error.message().to_owned())
+    }
+
+    #[test]
+    fn what_is_left_out_keeps_its_default() {
+        let config = read("drain_timeout = '1m 5s'\n[http2]\nmax_concurrent_streams = 7").unwrap();
+        assert_eq!(config.drain_timeout, Duration::from_secs(65));
+        assert_eq!(config.connection_age, Config::default().connection_age);
+        assert_eq!(config.http2.max_concurrent_streams, 7);
+        assert_eq!(config.http2.max_pending_resets, 20);
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_meant_are_refused() {
+        for (section, wrong) in [
+            ("max_connections = 0", "0 is not within 1 to 1000000"),
+            ("max_handshakes = -1", "-1 is not within 1 to 1000000"),
+            (
+                "[http2]\nmax_frame_bytes = 8_000",
+                "8000 is not within 16384 to 1048576",
+            ),
+            ("handshake_timeout = '0s'", "must be longer than zero"),
+        ] {
+            assert_eq!(read(section).unwrap_err(), wrong, "{section}");
+        }
+        assert!(read("shards = 0").is_err());
+    }
+
+    #[test]
+    fn unknown_keys_are_refused() {
+        let error = read("listne = '127.0.0.1:1'").unwrap_err();
+        assert!(error.starts_with("unknown field `listne`"), "{error}");
+    }
+
+    /// The rule that keeps callers from filling our memory, for a pod of 512 MiB.
+    #[test]
+    fn windows_fit_in_half_the_memory() {
+        let Config {
+            max_connections,
+            http2,
+            ..
+        } = Config::default();
+        let window = usize::try_from(http2.connection_window_bytes).unwrap();
+        assert!(max_connections * window <= 256 << 20);
+    }
+}
