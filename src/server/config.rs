@@ -74,7 +74,8 @@ pub struct Config {
     #[schemars(with = "String")]
     pub connection_age: Duration,
 
-    /// How long a connection that is too old may finish what runs on it before it is cut.
+    /// How long a connection that is too old may finish what runs on it before it is cut. As long as
+    /// the longest call there is.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub connection_age_grace: Duration,
@@ -108,7 +109,7 @@ impl Default for Config {
             max_handshakes: 256,
             handshake_timeout: Duration::from_secs(5),
             connection_age: Duration::from_secs(600),
-            connection_age_grace: Duration::from_secs(60),
+            connection_age_grace: Duration::from_secs(15 * 60),
             max_requests_in_flight: 512,
             max_request_bytes: 1024 * 1024,
             http2: Http2::default(),
