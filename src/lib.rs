@@ -24,6 +24,7 @@ pub mod app;
 pub mod caller;
 pub mod id;
 pub mod invalid;
+pub mod media;
 pub mod message;
 
 // GROUND.

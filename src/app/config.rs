@@ -92,6 +92,9 @@ pub struct Limits {
     /// Largest content of a message, its body and extension together, in bytes of JSON. 0 switches
     /// the limit off. Newer Easemob pages say 5,120.
     pub content_bytes: usize,
+    /// Largest file that may be uploaded, in bytes. 0 switches the limit off. Easemob takes 10 MB by
+    /// default, and more where it has raised the app's limit.
+    pub upload_bytes: u64,
 }
 
 impl Default for Limits {
@@ -99,6 +102,7 @@ impl Default for Limits {
         Self {
             request_bytes: 5_120,
             content_bytes: 3_072,
+            upload_bytes: 10 * 1024 * 1024,
         }
     }
 }

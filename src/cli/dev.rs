@@ -11,6 +11,7 @@ use crate::{
     app::{self, App, Apps},
     delivery,
     invalid::Violations,
+    media,
     sandbox::{self, Sandbox},
     server::{self, Gateway, Listener, on_signal},
     telemetry,
@@ -82,7 +83,12 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     })?;
     let (grpc, operations) = (listener.local_addr()?, listener.operations_addr()?);
     let apps = Apps::new([app(&sandbox)?], Some(APP));
-    let gateway = Gateway::new(apps, config, delivery::Config::default())?;
+    let gateway = Gateway::new(
+        apps,
+        config,
+        delivery::Config::default(),
+        media::Config::default(),
+    )?;
     // Callers wait in the listener's queue from here on.
     print!("{}", welcome(grpc, operations, &sandbox));
     gateway.serve(listener, shutdown).await?;

@@ -31,7 +31,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         version = env!("CARGO_PKG_VERSION"),
         "the gateway starts"
     );
-    let gateway = Gateway::new(checked.apps, config.server, config.delivery)?;
+    let gateway = Gateway::new(checked.apps, config.server, config.delivery, config.media)?;
     gateway.serve(listener, shutdown).await?;
     info!("the gateway ends");
     Ok(())

@@ -31,7 +31,7 @@ pub use self::{
     settings::Origins,
 };
 use self::{error::Problem, settings::Settings};
-use crate::{app, delivery, server, telemetry};
+use crate::{app, delivery, media, server, telemetry};
 
 /// All settings of the gateway.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -51,6 +51,8 @@ pub struct Config {
     pub apps: BTreeMap<String, app::Config>,
     /// How much is sent at once.
     pub delivery: delivery::Config,
+    /// Bounds of uploads and downloads.
+    pub media: media::Config,
     /// What the process tells about itself.
     pub telemetry: telemetry::Config,
 }

@@ -2,6 +2,7 @@
 //! and on time.
 
 mod deadline;
+mod media;
 mod part;
 mod turn;
 
@@ -9,7 +10,11 @@ use std::{collections::HashMap, sync::Arc};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use self::{deadline::Deadline, turn::Config};
+pub use self::{
+    deadline::Deadline,
+    media::{Download, MediaOrder, MediaSent, StoredFile, Transfers, UploadOrder},
+    turn::Config,
+};
 use self::{
     part::{Part, Route},
     turn::Turns,
@@ -30,6 +35,7 @@ pub struct Delivery {
     tasks: TaskTracker,
     // From then on nothing new is begun: what still waits would not end in time.
     closing: CancellationToken,
+    transfers: Transfers,
 }
 
 /// What a caller wants to be sent.
@@ -80,6 +86,9 @@ pub enum Failure {
     /// Easemob refused it, could not be reached, or left it in doubt.
     #[error(transparent)]
     Easemob(#[from] easemob::Error),
+    /// The caller's upload is no file.
+    #[error(transparent)]
+    Upload(#[from] crate::media::Error),
     /// The deadline passed, and nothing was sent.
     #[error("the deadline passed before anything was sent")]
     DeadlineExceeded,
@@ -115,6 +124,7 @@ impl Delivery {
         config: &Config,
         tasks: TaskTracker,
         closing: CancellationToken,
+        transfers: Transfers,
     ) -> Result<Self, easemob::SetupError> {
         let routes = apps.into_iter().map(|(app, tokens)| {
             let route = Route {
@@ -128,6 +138,7 @@ impl Delivery {
             routes: routes.collect::<Result<_, _>>()?,
             tasks,
             closing,
+            transfers,
         })
     }
 
@@ -139,10 +150,7 @@ impl Delivery {
             message,
             deadline,
         } = order;
-        let route = self
-            .routes
-            .get(&app.name)
-            .expect("there is a route for every app of the gateway");
+        let route = self.route(&app);
         let message = Arc::new(message);
         let part = Part {
             route: Arc::clone(route),
@@ -152,6 +160,17 @@ impl Delivery {
         };
         let outcome = self.run(part, deadline).await;
         merge(&message, outcome)
+    }
+
+    /// Bounds of uploads and downloads.
+    pub fn transfers(&self) -> &Transfers {
+        &self.transfers
+    }
+
+    fn route(&self, app: &App) -> &Arc<Route> {
+        self.routes
+            .get(&app.name)
+            .expect("there is a route for every app of the gateway")
     }
 
     /// Runs a part in a task of its own: a caller that goes away ends it while nothing is dispatched,

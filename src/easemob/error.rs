@@ -47,6 +47,14 @@ pub enum Kind {
     Unreachable,
     /// Easemob says that it is overloaded, and the settings say that it then sends nothing.
     Busy,
+    /// Easemob finds the file too large.
+    FileTooLarge,
+    /// Easemob has no such file.
+    FileNotFound,
+    /// Easemob no longer keeps the file.
+    FileExpired,
+    /// Easemob broke an upload off, or did not answer it. No message was sent by it.
+    UploadInterrupted,
     /// The request went out, and nothing tells what became of it.
     OutcomeUnknown,
 }
@@ -152,6 +160,14 @@ impl Parsed {
         self.description.contains(text)
     }
 
+    fn file_error(self, kind: Kind, reply: &Reply) -> Error {
+        let mut error = self.error(kind);
+        if matches!(kind, Kind::QuotaExceeded | Kind::Unreachable) {
+            error.retry_after = Some(reply.retry_after.unwrap_or(Duration::from_secs(1)));
+        }
+        error
+    }
+
     fn error(self, kind: Kind) -> Error {
         let Answer {
             http_status, error, ..
@@ -222,6 +238,42 @@ pub(super) fn of_token(reply: &Reply) -> Error {
     error.what = format!("no token: {}", error.what);
     error.retry_after = reply.retry_after;
     error
+}
+
+/// What an answer other than 200 to an upload means. The bytes are gone, and no message was sent.
+pub(super) fn of_upload(reply: &Reply) -> Error {
+    let parsed = Parsed::new(reply);
+    let kind = match reply.status {
+        413 => Kind::FileTooLarge,
+        429 if parsed.is("resource_limited") => Kind::PlanLimitReached,
+        429 => Kind::QuotaExceeded,
+        404 if parsed.is("organization_application_not_found") => Kind::AppNotFound,
+        // The token was good when the upload began: another try gets another one.
+        401 if is_token_error(&parsed) => Kind::TokenRefused,
+        400 | 403 if is_not_open(&parsed) => Kind::FeatureNotEnabled,
+        408 => Kind::UploadInterrupted,
+        400..=499 => Kind::Refused,
+        _ => Kind::UploadInterrupted,
+    };
+    parsed.file_error(kind, reply)
+}
+
+/// What an answer other than 200 to a download means.
+pub(super) fn of_download(reply: &Reply) -> Error {
+    let parsed = Parsed::new(reply);
+    let kind = match reply.status {
+        404 if parsed.is("organization_application_not_found") => Kind::AppNotFound,
+        404 if parsed.is("file_expired") => Kind::FileExpired,
+        404 => Kind::FileNotFound,
+        401 if is_token_error(&parsed) => Kind::TokenRefused,
+        429 if parsed.is("resource_limited") => Kind::PlanLimitReached,
+        429 => Kind::QuotaExceeded,
+        400 | 403 if is_not_open(&parsed) => Kind::FeatureNotEnabled,
+        // A redirect points to another host, and the token is not for it.
+        300..=407 | 409..=499 => Kind::Refused,
+        _ => Kind::Unreachable,
+    };
+    parsed.file_error(kind, reply)
 }
 
 /// The 401s that a new token may help against. The others say that this caller may not do this.

@@ -2,6 +2,7 @@
 
 mod error;
 mod first_byte;
+mod media;
 mod message;
 mod token;
 mod transport;
@@ -17,6 +18,7 @@ use tokio::runtime::Handle;
 pub use self::{
     error::{Answer, Error, Kind},
     first_byte::FirstByte,
+    media::{SharedUpload, Store, Stored, UploadError},
     message::Accepted,
     token::{Token, Tokens},
 };
@@ -33,6 +35,7 @@ pub struct Client {
     transport: Transport,
     // Parsed once: one URL a kind of target, in the order of `TargetKind::ALL`.
     urls: [Url; TargetKind::ALL.len()],
+    files_url: Url,
 }
 
 /// An app's settings that no connection can be made with.
@@ -50,6 +53,7 @@ impl Client {
         let [users, groups, group_members, rooms, room_members] = TargetKind::ALL;
         Ok(Self {
             transport: transport(app)?,
+            files_url: parse(app, "/chatfiles")?,
             urls: [
                 url(users)?,
                 url(groups)?,

@@ -10,9 +10,13 @@ use std::{
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, header};
+use http_body::Body;
 use reqwest::{Client, Url, redirect};
 
-use super::first_byte::{FirstByte, NotedBody};
+use super::{
+    error::{self, Error, Kind},
+    first_byte::{FirstByte, NotedBody},
+};
 use crate::app::App;
 
 /// Idle connections are closed before Easemob might close them under our next request.
@@ -102,7 +106,7 @@ impl Transport {
         }
         *request.body_mut() = Some(reqwest::Body::wrap(body));
 
-        let mut response = self
+        let response = self
             .client()
             .execute(request)
             .await
@@ -110,28 +114,54 @@ impl Transport {
                 what: describe(error),
                 http_status: None,
             })?;
-        let status = response.status().as_u16();
-        let broken = |what| Broken {
-            what,
-            http_status: Some(status),
-        };
-        let retry_after = retry_after(response.headers());
-        let mut body = BytesMut::new();
-        while let Some(chunk) = response
-            .chunk()
-            .await
-            .map_err(|error| broken(format!("the answer broke off: {}", describe(error))))?
-        {
-            if body.len() + chunk.len() > MAX_REPLY_BYTES {
-                return Err(broken("the answer is larger than 1 MiB".to_owned()));
+        read(response).await
+    }
+
+    /// Sends an upload and reads its answer to the end. Its time limits are the caller's: what takes
+    /// long and makes progress is no failure.
+    pub(super) async fn upload<B>(
+        &self,
+        url: Url,
+        headers: HeaderMap,
+        body: B,
+    ) -> Result<Reply, String>
+    where
+        B: Body<Data = Bytes, Error: StdError + Send + Sync> + Send + Sync + 'static,
+    {
+        let mut request = reqwest::Request::new(http::Method::POST, url);
+        *request.headers_mut() = headers;
+        *request.body_mut() = Some(reqwest::Body::wrap(body));
+        let response = self.client().execute(request).await.map_err(describe)?;
+        read(response).await.map_err(|broken| broken.what)
+    }
+
+    /// Opens a download: its head has arrived within the time, and says that the bytes follow.
+    pub(super) async fn download(
+        &self,
+        url: Url,
+        headers: HeaderMap,
+        timeout: Duration,
+    ) -> Result<reqwest::Response, Error> {
+        let unreachable =
+            |what| Error::new(Kind::Unreachable, what).with_retry_after(Duration::from_secs(1));
+        let mut request = reqwest::Request::new(http::Method::GET, url);
+        *request.headers_mut() = headers;
+        let opened = async {
+            let response = self.client().execute(request).await.map_err(describe)?;
+            match response.status().as_u16() {
+                200 => Ok(Ok(response)),
+                _ => Ok(Err(read(response).await.map_err(|broken| broken.what)?)),
             }
-            body.extend_from_slice(&chunk);
+        };
+        match tokio::time::timeout(timeout, opened).await {
+            Ok(Ok(Ok(response))) => Ok(response),
+            Ok(Ok(Err(reply))) => Err(error::of_download(&reply)),
+            Ok(Err(what)) => Err(unreachable(what)),
+            Err(_elapsed) => Err(unreachable(format!(
+                "no answer within {} s",
+                timeout.as_secs_f32()
+            ))),
         }
-        Ok(Reply {
-            status,
-            retry_after,
-            body: body.freeze(),
-        })
     }
 
     fn client(&self) -> Client {
@@ -152,6 +182,32 @@ impl Transport {
             }
         }
     }
+}
+
+/// Reads an answer to its end, up to its limit.
+async fn read(mut response: reqwest::Response) -> Result<Reply, Broken> {
+    let status = response.status().as_u16();
+    let broken = |what| Broken {
+        what,
+        http_status: Some(status),
+    };
+    let retry_after = retry_after(response.headers());
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(|error| broken(format!("the answer broke off: {}", describe(error))))?
+    {
+        if body.len() + chunk.len() > MAX_REPLY_BYTES {
+            return Err(broken("the answer is larger than 1 MiB".to_owned()));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Reply {
+        status,
+        retry_after,
+        body: body.freeze(),
+    })
 }
 
 impl Pool {

@@ -1,6 +1,7 @@
 //! FLOOR 4: the one way in. `MessagingService` as tonic serves it: one short method per RPC.
 
 mod layer;
+mod media;
 pub mod reason;
 mod send;
 pub mod status;
@@ -105,12 +106,10 @@ fn reflection_v1alpha() -> tonic_reflection::server::v1alpha::ServerReflectionSe
         .expect("the descriptors were made by the build")
 }
 
-type Stream<T> = tokio_stream::Empty<Result<T, Status>>;
-
 #[tonic::async_trait]
 impl MessagingService for Messaging {
-    type SendMessagesStream = Stream<proto::SendMessagesResponse>;
-    type DownloadFileStream = Stream<proto::DownloadFileResponse>;
+    type SendMessagesStream = tokio_stream::Empty<Result<proto::SendMessagesResponse, Status>>;
+    type DownloadFileStream = media::DownloadStream;
 
     async fn send_message(
         &self,
@@ -128,23 +127,23 @@ impl MessagingService for Messaging {
 
     async fn send_media_message(
         &self,
-        _request: Request<Streaming<proto::SendMediaMessageRequest>>,
+        request: Request<Streaming<proto::SendMediaMessageRequest>>,
     ) -> Result<Response<proto::SendMediaMessageResponse>, Status> {
-        Err(not_served("SendMediaMessage").into())
+        media::send_media_message(self, request).await
     }
 
     async fn upload_file(
         &self,
-        _request: Request<Streaming<proto::UploadFileRequest>>,
+        request: Request<Streaming<proto::UploadFileRequest>>,
     ) -> Result<Response<proto::UploadFileResponse>, Status> {
-        Err(not_served("UploadFile").into())
+        media::upload_file(self, request).await
     }
 
     async fn download_file(
         &self,
-        _request: Request<proto::DownloadFileRequest>,
+        request: Request<proto::DownloadFileRequest>,
     ) -> Result<Response<Self::DownloadFileStream>, Status> {
-        Err(not_served("DownloadFile").into())
+        media::download_file(self, request).await
     }
 }
 

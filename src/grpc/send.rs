@@ -39,7 +39,7 @@ pub(super) async fn send_message(
 }
 
 /// Logged once, here, where it becomes a status. Without names, texts and secrets.
-fn log(app: &str, failed: &Failed) {
+pub(super) fn log(app: &str, failed: &Failed) {
     let Failed {
         recipients,
         failure,
@@ -54,12 +54,12 @@ fn log(app: &str, failed: &Failed) {
     }
 }
 
-fn caller<T>(request: &Request<T>) -> Result<Caller, Problem> {
+pub(super) fn caller<T>(request: &Request<T>) -> Result<Caller, Problem> {
     let caller = request.extensions().get::<Caller>().cloned();
     caller.ok_or_else(|| Problem::new(ErrorReason::Internal, "nobody told who calls"))
 }
 
-fn app(messaging: &Messaging, caller: &Caller, name: &str) -> Result<Arc<App>, Problem> {
+pub(super) fn app(messaging: &Messaging, caller: &Caller, name: &str) -> Result<Arc<App>, Problem> {
     match messaging.apps.get(name) {
         Some(app) if caller.may_use(&app.name) => Ok(Arc::clone(app)),
         None if name.is_empty() => {
@@ -93,7 +93,7 @@ fn check_message(message: Option<proto::Message>, app: &App, field: Field<'_>) -
     Message::check(field.required(message)?, app, field)
 }
 
-fn check_size(message: &Message, app: &App) -> Result<(), Problem> {
+pub(super) fn check_size(message: &Message, app: &App) -> Result<(), Problem> {
     let too_large = |what: &str, size: usize, limit: usize, todo: &str| {
         Problem::new(
             ErrorReason::MessageTooLarge,
@@ -121,7 +121,7 @@ fn check_size(message: &Message, app: &App) -> Result<(), Problem> {
 
 /// OK where anything was accepted, or where recipients differ in their fate; an error where all share
 /// the same.
-fn answer(sent: Sent) -> Result<proto::SendMessageResponse, Problem> {
+pub(super) fn answer(sent: Sent) -> Result<proto::SendMessageResponse, Problem> {
     if let ([], [only]) = (&*sent.accepted, &*sent.failures) {
         return Err(Problem::from(&only.failure));
     }

@@ -12,7 +12,8 @@ use crate::{
     delivery::Failure,
     easemob::{self, Kind},
     invalid::Violation,
-    proto::{ErrorReason, SendState},
+    media,
+    proto::{ErrorReason, SendState, UploadedMedia},
 };
 
 /// Domain of every `ErrorInfo` of ours.
@@ -32,6 +33,8 @@ pub struct Problem {
     metadata: Vec<(&'static str, String)>,
     violations: Vec<Violation>,
     retry_after: Option<Duration>,
+    uploaded: Option<UploadedMedia>,
+    sends: bool,
 }
 
 impl Problem {
@@ -45,6 +48,8 @@ impl Problem {
             metadata: Vec::new(),
             violations: Vec::new(),
             retry_after: None,
+            uploaded: None,
+            sends: true,
         }
     }
 
@@ -75,6 +80,18 @@ impl Problem {
     /// Tells the caller when to try again.
     pub fn with_retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
+        self
+    }
+
+    /// Tells what need not be uploaded again.
+    pub fn with_uploaded(mut self, uploaded: UploadedMedia) -> Self {
+        self.uploaded = Some(uploaded);
+        self
+    }
+
+    /// For a method that sends no message: nothing is told of one.
+    pub fn without_send_state(mut self) -> Self {
+        self.sends = false;
         self
     }
 
@@ -119,6 +136,12 @@ impl Problem {
             };
             details.push(any("RetryInfo", &retry));
         }
+        if let Some(uploaded) = &self.uploaded {
+            details.push(Any {
+                type_url: "type.googleapis.com/easemob.messaging.v1.UploadedMedia".to_owned(),
+                value: uploaded.encode_to_vec(),
+            });
+        }
         pb::Status {
             code: self.code.into(),
             message: self.text(),
@@ -143,7 +166,10 @@ impl Problem {
             reason: reason::name(self.row.reason).to_owned(),
             domain: DOMAIN.to_owned(),
             metadata: metadata
-                .chain([("send_state".to_owned(), state.to_owned())])
+                .chain(
+                    self.sends
+                        .then(|| ("send_state".to_owned(), state.to_owned())),
+                )
                 .collect(),
         }
     }
@@ -178,10 +204,28 @@ impl From<&Failure> for Problem {
         let wait = Duration::from_secs(1);
         match failure {
             Failure::Easemob(error) => Self::from(error),
+            Failure::Upload(error) => Self::from(error),
             Failure::DeadlineExceeded => Self::new(ErrorReason::DeadlineExceeded, what),
             Failure::Overloaded => Self::new(ErrorReason::Overloaded, what).with_retry_after(wait),
             Failure::ShuttingDown => Self::new(ErrorReason::ShuttingDown, what),
             Failure::Internal => Self::new(ErrorReason::Internal, what),
+        }
+    }
+}
+
+impl From<&media::Error> for Problem {
+    fn from(error: &media::Error) -> Self {
+        let what = error.to_string();
+        match error {
+            media::Error::OutOfOrder(_) => Self::new(ErrorReason::StreamOutOfOrder, what),
+            media::Error::Invalid(field, description) => Self::invalid(vec![Violation {
+                field: (*field).to_owned(),
+                description: (*description).into(),
+            }]),
+            media::Error::TooLarge { limit, .. } => Self::new(ErrorReason::FileTooLarge, what)
+                .with_metadata("limit_bytes", limit.to_string()),
+            media::Error::Incomplete(_) => Self::new(ErrorReason::UploadIncomplete, what),
+            media::Error::Mismatch(_) => Self::new(ErrorReason::ChecksumMismatch, what),
         }
     }
 }
@@ -201,6 +245,10 @@ impl From<&easemob::Error> for Problem {
             Kind::Refused => ErrorReason::EasemobRefused,
             Kind::Unreachable => ErrorReason::EasemobUnreachable,
             Kind::Busy => ErrorReason::EasemobBusy,
+            Kind::FileTooLarge => ErrorReason::FileTooLarge,
+            Kind::FileNotFound => ErrorReason::FileNotFound,
+            Kind::FileExpired => ErrorReason::FileExpired,
+            Kind::UploadInterrupted => ErrorReason::UploadInterrupted,
             Kind::OutcomeUnknown => ErrorReason::OutcomeUnknown,
         };
         let mut problem = Self::new(reason, error.what.clone());

@@ -18,12 +18,22 @@ pub struct Timeouts {
 impl Timeouts {
     /// The deadline of a call that has just arrived.
     pub(super) fn deadline(&self, metadata: &MetadataMap) -> Deadline {
-        let asked = metadata
-            .get("grpc-timeout")
-            .and_then(|value| value.to_str().ok())
-            .and_then(parse);
-        Deadline::after(asked.unwrap_or(self.default).min(self.max))
+        let asked = asked(metadata).unwrap_or(self.default);
+        Deadline::after(asked.min(self.max))
     }
+
+    /// The deadline of a transfer, which has one only where the caller says.
+    pub(super) fn deadline_of_transfer(metadata: &MetadataMap) -> Option<Deadline> {
+        asked(metadata).map(|asked| Deadline::after(asked.min(LONGEST)))
+    }
+}
+
+/// Beyond this a clock may not count.
+const LONGEST: Duration = Duration::from_secs(24 * 3_600);
+
+fn asked(metadata: &MetadataMap) -> Option<Duration> {
+    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
+    parse(text)
 }
 
 /// At most eight digits and a unit, as the gRPC protocol has it. Anything else is no time limit.

@@ -9,6 +9,7 @@ mod file;
 mod file_ref;
 mod image;
 mod location;
+mod media;
 mod target;
 mod text;
 mod video;
@@ -16,6 +17,7 @@ mod video;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+pub use self::media::MediaMessage;
 pub use self::target::{Kind, Target};
 use self::{
     audio::Audio, command::Command, custom::Custom, file::File, image::Image, location::Location,

@@ -9,9 +9,10 @@ use tokio_util::sync::CancellationToken;
 use super::{Config, DrainReport, GrpcService, Listener, Readiness, Shard, serve};
 use crate::{
     app::{App, Apps},
-    delivery::{self, Delivery},
+    delivery::{self, Delivery, Transfers},
     easemob::{self, Tokens},
     grpc::{self, Bounds, Messaging, Timeouts},
+    media,
 };
 
 /// A gateway, ready to be served.
@@ -22,13 +23,19 @@ pub struct Gateway {
     apps: Arc<Apps>,
     tokens: Vec<(Arc<App>, Arc<Tokens>)>,
     bounds: Bounds,
+    transfers: Transfers,
     readiness: Readiness,
 }
 
 impl Gateway {
     /// Builds what the shards share. Must be called on the runtime that is to fetch the tokens: not
     /// a shard's, so that a busy shard does not let them expire.
-    pub fn new(apps: Apps, config: Config, delivery: delivery::Config) -> anyhow::Result<Self> {
+    pub fn new(
+        apps: Apps,
+        config: Config,
+        delivery: delivery::Config,
+        media: media::Config,
+    ) -> anyhow::Result<Self> {
         let runtime = Handle::try_current()?;
         let tokens: Result<Vec<_>, easemob::SetupError> = apps
             .iter()
@@ -41,6 +48,7 @@ impl Gateway {
                 in_flight: Arc::new(Semaphore::new(config.max_requests_in_flight)),
                 max_request_bytes: config.max_request_bytes,
             },
+            transfers: Transfers::new(media),
             readiness: Readiness::new(),
             config,
             delivery,
@@ -61,11 +69,16 @@ impl Gateway {
 
     /// The service of one shard, with connections to Easemob of its own.
     fn service(&self, shard: &Shard) -> anyhow::Result<impl GrpcService + use<>> {
+        // What waits for its turn still has a whole call before it; a transfer has only to be told.
+        let longest_call = self.apps.iter().map(|app| app.timeouts.call).max();
+        let longest_call = longest_call.unwrap_or_default();
         let delivery = Delivery::new(
             self.tokens.iter().cloned(),
             &self.delivery,
             shard.tasks.clone(),
-            self.closing(shard),
+            self.closing(shard, longest_call),
+            self.transfers
+                .until(self.closing(shard, Duration::from_secs(2))),
         )?;
         let messaging = Messaging {
             apps: Arc::clone(&self.apps),
@@ -79,13 +92,12 @@ impl Gateway {
         Ok(grpc::service(messaging, &self.bounds, health))
     }
 
-    /// Cancelled when what still waits for its turn could no longer end within the drain. Until then
-    /// a drain goes on serving the queue, so that callers see no error.
-    fn closing(&self, shard: &Shard) -> CancellationToken {
+    /// Cancelled when this much is left of the drain. Until then a drain goes on with what there is, so
+    /// that callers see no error.
+    fn closing(&self, shard: &Shard, reserve: Duration) -> CancellationToken {
         let closing = CancellationToken::new();
         let (token, draining) = (closing.clone(), shard.draining.clone());
-        let longest_call = self.apps.iter().map(|app| app.timeouts.call).max();
-        let reserve = longest_call.unwrap_or_default() + Duration::from_secs(1);
+        let reserve = reserve + Duration::from_secs(1);
         let wait = self.config.drain_timeout.saturating_sub(reserve);
         // Not among the tasks that the drain waits for.
         tokio::spawn(async move {

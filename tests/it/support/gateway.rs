@@ -6,6 +6,7 @@ use easemob_gateway::{
     app::{self, App, Apps},
     delivery,
     invalid::Violations,
+    media,
     proto::messaging_service_client::MessagingServiceClient,
     server::{self, DrainReport, Gateway, Listener},
 };
@@ -19,6 +20,7 @@ pub struct Setup {
     pub default_app: Option<String>,
     pub server: server::Config,
     pub delivery: delivery::Config,
+    pub media: media::Config,
 }
 
 impl Setup {
@@ -43,6 +45,7 @@ impl Setup {
             default_app: None,
             server,
             delivery: delivery::Config::default(),
+            media: media::Config::default(),
         }
     }
 
@@ -61,6 +64,12 @@ impl Setup {
     /// Changes how much is sent at once.
     pub fn delivery(mut self, change: impl FnOnce(&mut delivery::Config)) -> Self {
         change(&mut self.delivery);
+        self
+    }
+
+    /// Changes the bounds of uploads and downloads.
+    pub fn media(mut self, change: impl FnOnce(&mut media::Config)) -> Self {
+        change(&mut self.media);
         self
     }
 
@@ -103,7 +112,7 @@ impl Setup {
             listener.local_addr().unwrap(),
             listener.operations_addr().unwrap(),
         );
-        let gateway = Gateway::new(apps, self.server, self.delivery).unwrap();
+        let gateway = Gateway::new(apps, self.server, self.delivery, self.media).unwrap();
         started.send(addresses).unwrap();
         gateway.serve(listener, shutdown).await.unwrap()
     }
