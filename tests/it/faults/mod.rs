@@ -3,6 +3,10 @@
 
 mod answer;
 mod connect;
+mod deadline;
+mod drain;
+mod overload;
+mod token;
 
 use std::time::Duration;
 

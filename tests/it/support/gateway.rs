@@ -9,7 +9,11 @@ use easemob_gateway::{
     proto::messaging_service_client::MessagingServiceClient,
     server::{self, DrainReport, Gateway, Listener},
 };
-use tokio::sync::oneshot;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::oneshot,
+};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 
@@ -135,6 +139,16 @@ impl TestGateway {
     /// A client on a connection of its own.
     pub async fn client(&self) -> MessagingServiceClient<Channel> {
         MessagingServiceClient::new(self.channel().await)
+    }
+
+    /// The status of a page of the operations port.
+    pub async fn page(&self, page: &str) -> u16 {
+        let mut socket = TcpStream::connect(self.operations).await.unwrap();
+        let request = format!("GET /{page} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.unwrap();
+        answer.split(' ').nth(1).unwrap().parse().unwrap()
     }
 
     /// What SIGTERM does.

@@ -11,7 +11,7 @@ use socket2::SockRef;
 
 use super::{
     Received, Shared, TOKEN,
-    script::{Step, http},
+    script::{Step, UNAUTHORIZED, http},
 };
 
 trait Stream: Read + Write {}
@@ -108,6 +108,16 @@ impl Connection<'_> {
             Step::Accept => {
                 self.read_whole()?;
                 let answer = accepted(&self.buffer);
+                self.write(&answer)
+            }
+            Step::AcceptWith(number) => {
+                self.read_whole()?;
+                let token = format!("authorization: Bearer {TOKEN}{number}\r\n");
+                let answer = if String::from_utf8_lossy(&self.buffer).contains(&token) {
+                    accepted(&self.buffer)
+                } else {
+                    http(401, UNAUTHORIZED)
+                };
                 self.write(&answer)
             }
             Step::GiveToken => {

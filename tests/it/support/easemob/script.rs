@@ -8,6 +8,10 @@ use std::{
 /// An answer's body as Easemob has it, for `bob`.
 pub const ACCEPTED_JSON: &str = r#"{"path":"/messages/users","data":{"bob":"1"},"timestamp":1}"#;
 
+/// The body of a 401 that a new token helps against.
+pub const UNAUTHORIZED: &str =
+    r#"{"error":"unauthorized","error_description":"Unable to authenticate (OAuth)"}"#;
+
 /// Steps for one request. It has been read as far as its request line, which tells whose script it is;
 /// after the last step the connection serves the next request.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +21,7 @@ pub struct Script(pub(super) Vec<Step>);
 pub(super) enum Step {
     Read,
     Accept,
+    AcceptWith(usize),
     GiveToken,
     Write(Vec<u8>),
     Drip(Vec<u8>, Duration),
@@ -46,6 +51,11 @@ impl Script {
     /// 200 with an ID for every recipient.
     pub fn accept(self) -> Self {
         self.then(Step::Accept)
+    }
+
+    /// The same if the request has the token of this number, from 1; else 401.
+    pub fn accept_with(self, token: usize) -> Self {
+        self.then(Step::AcceptWith(token))
     }
 
     /// 200 with a new token.
