@@ -68,8 +68,11 @@ impl Part {
             Err(error) if error.kind == Kind::TokenRefused => token,
             outcome => return Ok(outcome?),
         };
-        // The refusal proves that nothing was sent.
-        self.first_byte.reset();
+        // The refusal proves that nothing was sent. A caller that has left meanwhile, or was told that
+        // the outcome is unknown, would not hear of a second attempt.
+        if !self.first_byte.reset() {
+            return Err(Failure::DeadlineExceeded);
+        }
         let token = self.route.tokens.replace(&refused).await?;
         match self.attempt(&token).await {
             Err(error) if error.kind == Kind::TokenRefused => {
