@@ -1,4 +1,4 @@
-//! Whole gateways and their parts, from the outside.
+//! The tests through the front door, in one binary: each further one would link everything again.
 
 #![allow(
     unreachable_pub,
@@ -12,4 +12,5 @@
 
 mod architecture;
 mod faults;
+mod server;
 mod support;
