@@ -6,6 +6,7 @@ mod connect;
 mod deadline;
 mod drain;
 mod overload;
+mod tls;
 mod token;
 
 use std::time::Duration;

@@ -6,6 +6,7 @@ pub mod http2;
 pub mod process;
 pub mod request;
 pub mod server;
+pub mod tls;
 
 use std::{env, future::Future, time::Duration};
 
