@@ -12,6 +12,8 @@ use super::{Told, assert_arrived, assert_in_doubt, assert_not_sent, one_place, s
 use crate::support::{
     easemob::{Easemob, Gate, Script, UNAUTHORIZED},
     gateway::{Setup, TestGateway},
+    http2::{self, Connection},
+    soon,
 };
 
 /// A gateway with a place and a queue of one, and a short deadline for calls that name none. A client
@@ -296,4 +298,23 @@ fn assert_overloaded(status: &Status) {
         pushback: Some(1_000),
     };
     assert_eq!(told(status), expected, "{status:?}");
+}
+
+#[tokio::test]
+async fn a_request_that_never_arrives_whole_gives_its_place_back_at_its_deadline() {
+    let easemob = Easemob::start();
+    let gateway = one_request(easemob.url()).start().await;
+    let path = "/easemob.messaging.v1.MessagingService/SendMessage";
+    let mut slow = Connection::open(gateway.addr).await;
+    // As long as the first part of a message takes to arrive, nobody asks for the second.
+    slow.send(&http2::headers(1, path, &[])).await;
+    slow.send(&http2::data(1, &[0, 0, 0, 0, 99, 1], false))
+        .await;
+
+    let answer = soon("the answer", slow.answer(1)).await.unwrap();
+
+    assert_eq!(answer.status(), Some(Code::DeadlineExceeded as i32));
+    assert!(answer.header("grpc-status-details-bin").is_some());
+    send(&gateway, "after").await.await.unwrap();
+    assert_arrived(&easemob, &["after"]);
 }

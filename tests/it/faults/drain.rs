@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::{net::TcpStream, time::timeout};
+use tokio::time::timeout;
 use tonic::{Code, Request, Status};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
@@ -10,8 +10,10 @@ use tonic_health::pb::{
 
 use super::{assert_arrived, assert_in_doubt, assert_not_sent, one_place, says};
 use crate::support::{
+    binary::Binary,
     easemob::{Easemob, Gate, Script},
     gateway::{Setup, TestGateway},
+    refused,
 };
 
 const LONG: Duration = Duration::from_secs(20);
@@ -62,7 +64,7 @@ async fn what_is_under_way_finishes_before_the_gateway_ends() {
     assert!(health.message().await.unwrap().is_none());
     assert_eq!(gateway.page("readyz").await, 503);
     assert_eq!(gateway.page("livez").await, 200);
-    refuses_connections(&gateway).await;
+    refused(gateway.addr).await;
     gate.open();
     dispatched.await.unwrap().unwrap();
     waiting.await.unwrap().unwrap();
@@ -115,7 +117,7 @@ async fn a_drain_waits_for_a_send_whose_caller_has_its_answer() {
     assert_in_doubt(&status);
 
     gateway.begin_drain();
-    refuses_connections(&gateway).await;
+    refused(gateway.addr).await;
     gate.open();
     let report = gateway.drained().await;
 
@@ -151,6 +153,34 @@ async fn a_send_that_never_ends_does_not_hold_the_gateway_for_ever() {
     assert_arrived(&easemob, &["stuck"]);
 }
 
+#[tokio::test]
+async fn the_process_ends_with_0_after_what_was_under_way() {
+    let easemob = Easemob::start();
+    let gate = Gate::default();
+    easemob.on_send(Script::read().wait(&gate).accept());
+    let app = format!(
+        "[apps.shop]\nbase_url = '{}'\norg_name = 'o'\napp_name = 'a'\nclient_id = 'i'\n\
+         client_secret_env = 'SHOP_SECRET'\n",
+        easemob.url()
+    );
+    let gateway = Binary::serve(&app, &[("SHOP_SECRET", "s")]).await;
+    let mut client = gateway.client().await;
+    let sending = tokio::spawn(async move { client.send_message(says("hello")).await });
+    easemob
+        .until("it is there", |seen| seen.sends.len() == 1)
+        .await;
+
+    gateway.terminate();
+    refused(gateway.grpc).await;
+    gate.open();
+
+    sending.await.unwrap().unwrap();
+    let (status, said) = gateway.ended().await;
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(said.contains("drained"), "{said}");
+    assert_arrived(&easemob, &["hello"]);
+}
+
 /// Waits until the gateway has looked at everything that it was sent before.
 async fn arrived(gateway: &TestGateway) {
     let mut client = gateway.client().await;
@@ -160,11 +190,4 @@ async fn arrived(gateway: &TestGateway) {
             .await
             .unwrap_err();
     }
-}
-
-async fn refuses_connections(gateway: &TestGateway) {
-    let refused = async { while TcpStream::connect(gateway.addr).await.is_ok() {} };
-    timeout(Duration::from_secs(10), refused)
-        .await
-        .expect("the listener closes");
 }

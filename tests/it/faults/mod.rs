@@ -6,6 +6,7 @@ mod connect;
 mod deadline;
 mod drain;
 mod overload;
+mod secrets;
 mod tls;
 mod token;
 
