@@ -223,7 +223,7 @@ fn merge(message: &Message, outcome: Result<easemob::Accepted, Failure>) -> Sent
     if !without_id.is_empty() {
         sent.failures.push(Failed {
             recipients: without_id,
-            failure: Failure::in_doubt("Easemob's answer has no message ID for this recipient"),
+            failure: easemob::Accepted::without_id().into(),
         });
     }
     sent

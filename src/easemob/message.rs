@@ -20,6 +20,14 @@ pub struct Accepted {
     pub timestamp_ms: Option<i64>,
 }
 
+impl Accepted {
+    /// What a missing ID means for its recipient.
+    pub fn without_id() -> Error {
+        let what = "Easemob answered 200, with no message ID for this recipient";
+        in_doubt(what, Some(200))
+    }
+}
+
 impl Client {
     /// Sends a message to some of its recipients in one call.
     pub async fn send(

@@ -11,5 +11,6 @@
 )]
 
 mod architecture;
+mod faults;
 mod server;
 mod support;

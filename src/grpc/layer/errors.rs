@@ -125,6 +125,7 @@ fn of_framework(status: &Status) -> Problem {
             "the request is no message of this method",
         ),
         Code::NotFound => Problem::new(ErrorReason::InvalidRequest, text).with_code(Code::NotFound),
+        Code::DeadlineExceeded => Problem::new(ErrorReason::DeadlineExceeded, text),
         // The caller broke off and reads no answer.
         Code::Cancelled | Code::Aborted => {
             Problem::new(ErrorReason::InvalidRequest, text).with_code(Code::Aborted)
