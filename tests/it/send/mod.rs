@@ -4,6 +4,7 @@
 mod answers;
 mod documented;
 mod envelope;
+mod errors;
 
 use std::sync::Arc;
 
