@@ -1,6 +1,6 @@
 //! The section `[apps.NAME]`: its settings, their checks, and the app they make.
 
-use std::{env, fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{env, fmt, fs, path::PathBuf, sync::Arc, time::Duration};
 
 use reqwest::Url;
 use schemars::JsonSchema;
@@ -61,7 +61,7 @@ pub struct Config {
     /// HTTP proxy on the way to Easemob. Left out: none, whatever the environment says.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"http://proxy.example.com:3128")]
-    pub proxy_url: Option<String>,
+    pub proxy_url: Option<ProxyUrl>,
     /// PEM file of the only certificate authorities to trust for this app. Left out: the system's.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"/etc/ssl/easemob-ca.pem")]
@@ -70,6 +70,17 @@ pub struct Config {
     pub limits: Limits,
     /// How long the calls to Easemob may take.
     pub timeouts: Timeouts,
+}
+
+/// URL of a proxy. It may hold a password, so its `Debug` text is a placeholder.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(transparent)]
+pub struct ProxyUrl(pub String);
+
+impl fmt::Debug for ProxyUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ProxyUrl([REDACTED])")
+    }
 }
 
 /// Easemob's limits for one app.
@@ -160,7 +171,7 @@ pub(super) fn check(name: &str, config: &Config, field: Field<'_>) -> Option<App
     let client_id = field.child("client_id").not_empty(config.client_id.clone());
     let client_secret = client_secret(config, field);
     let proxy_ok = match &config.proxy_url {
-        Some(url) if reqwest::Proxy::all(url).is_err() => {
+        Some(ProxyUrl(url)) if reqwest::Proxy::all(url).is_err() => {
             field.child("proxy_url").refuse("is not a URL")
         }
         _ => Some(()),

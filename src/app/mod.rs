@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use secrecy::SecretString;
 
-pub use self::config::{Config, Limits, Timeouts};
+pub use self::config::{Config, Limits, ProxyUrl, Timeouts};
 use crate::{id::FileId, invalid::Field};
 
 /// One Easemob app. Everything that is the same for all its calls is made once, here.
@@ -31,7 +31,7 @@ pub struct App {
     /// How long one unit of `expires_in` in Easemob's token answers is, in milliseconds.
     pub token_unit_ms: u64,
     /// Proxy on the way to Easemob.
-    pub proxy_url: Option<String>,
+    pub proxy_url: Option<ProxyUrl>,
     /// PEM of the only certificate authorities that are trusted for this app.
     pub ca_pem: Option<Vec<u8>>,
 }

@@ -73,7 +73,7 @@ impl Settings {
                 Err(error) => {
                     let path: KeyPath = error.path().iter().map_while(name).collect();
                     let problem = error.inner().message();
-                    let text = format!("{} cannot be read: {problem}", dotted(&path));
+                    let text = format!("{}: {problem}", dotted(&path));
                     let Some((_, origin)) = self.origins.values.remove(&path) else {
                         self.refuse(text, Origin::Default);
                         return Err(Errors::new(self.problems));

@@ -205,7 +205,7 @@ pub(super) fn of_send(reply: &Reply, target: TargetKind, treat_503_as_not_sent: 
             Kind::MessageTooLarge
         }
         400 => Kind::InvalidRequest,
-        400..=499 => Kind::Refused,
+        401..=499 => Kind::Refused,
         _ => Kind::OutcomeUnknown,
     };
     let wait = match (kind, reply.status) {

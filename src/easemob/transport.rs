@@ -177,7 +177,7 @@ impl Pool {
             .tls_version_min(reqwest::tls::Version::TLS_1_2)
             .https_only(app.base_url.starts_with("https:"));
         if let Some(proxy) = &app.proxy_url {
-            builder = builder.proxy(reqwest::Proxy::all(proxy)?);
+            builder = builder.proxy(reqwest::Proxy::all(&proxy.0)?);
         }
         if let Some(pem) = &app.ca_pem {
             builder = builder.tls_certs_only(reqwest::Certificate::from_pem_bundle(pem)?);

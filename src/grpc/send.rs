@@ -5,11 +5,11 @@ use std::sync::Arc;
 use prost_types::Timestamp;
 use tonic::{Request, Response, Status};
 
-use super::{Messaging, status::Problem};
+use super::{Messaging, reason, status::Problem};
 use crate::{
     app::App,
     caller::Caller,
-    delivery::{Failure, Order, Sent},
+    delivery::{Failed, Failure, Order, Sent},
     id::RequestId,
     invalid::{Field, Violations},
     message::Message,
@@ -30,8 +30,28 @@ pub(super) async fn send_message(
         caller,
         deadline,
     };
+    let name = Arc::clone(&order.app.name);
     let sent = messaging.delivery.send(order).await;
+    for failed in &sent.failures {
+        log(&name, failed);
+    }
     Ok(Response::new(answer(sent)?))
+}
+
+/// Logged once, here, where it becomes a status. Without names, texts and secrets.
+fn log(app: &str, failed: &Failed) {
+    let Failed {
+        recipients,
+        failure,
+    } = failed;
+    let problem = Problem::from(failure);
+    let (reason, recipients) = (reason::name(problem.reason()), recipients.len());
+    match problem.reason() {
+        ErrorReason::OutcomeUnknown | ErrorReason::Internal => {
+            tracing::warn!(app, reason, recipients, cause = %failure, "a send is in doubt or broken");
+        }
+        _ => tracing::debug!(app, reason, recipients, cause = %failure, "a send was refused"),
+    }
 }
 
 fn caller<T>(request: &Request<T>) -> Result<Caller, Problem> {
@@ -74,10 +94,10 @@ fn check_message(message: Option<proto::Message>, app: &App, field: Field<'_>) -
 }
 
 fn check_size(message: &Message, app: &App) -> Result<(), Problem> {
-    let too_large = |what: &str, size: usize, limit: usize| {
+    let too_large = |what: &str, size: usize, limit: usize, todo: &str| {
         Problem::new(
             ErrorReason::MessageTooLarge,
-            format!("{what} has {size} bytes of JSON, and the app's limit is {limit}"),
+            format!("{what} has {size} bytes of JSON, and the app's limit is {limit}{todo}"),
         )
         .with_metadata("size_bytes", size.to_string())
         .with_metadata("limit_bytes", limit.to_string())
@@ -86,13 +106,14 @@ fn check_size(message: &Message, app: &App) -> Result<(), Problem> {
     let size = message.content_bytes();
     if limits.content_bytes != 0 && size > limits.content_bytes {
         let what = "the message's content and extension together";
-        return Err(too_large(what, size, limits.content_bytes));
+        return Err(too_large(what, size, limits.content_bytes, ""));
     }
     if limits.request_bytes != 0 {
         let size = message.to_json(&message.target.recipients).len();
         if size > limits.request_bytes {
             let what = "the request to Easemob with all its recipients";
-            return Err(too_large(what, size, limits.request_bytes));
+            let todo = ": name fewer recipients in one request";
+            return Err(too_large(what, size, limits.request_bytes, todo));
         }
     }
     Ok(())

@@ -329,6 +329,6 @@ mod tests {
             details.error_info().unwrap().metadata["send_state"],
             "MAYBE_SENT"
         );
-        assert_eq!(details.retry_info(), None);
+        assert!(details.retry_info().is_none());
     }
 }

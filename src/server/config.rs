@@ -7,10 +7,10 @@ use std::{
 };
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, de::Error};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
 /// Where the gateway listens, and how much of it one caller may take.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Address and port of the gRPC service. Loopback by default, since nobody is asked who they
@@ -40,10 +40,12 @@ pub struct Config {
 
     /// How many threads serve connections, each with a runtime and a client for Easemob of its own,
     /// so that a request stays on its thread. Left out: one a core.
+    #[schemars(example = 4)]
     pub shards: Option<NonZeroUsize>,
 
-    /// Connections served at once. Memory they can take for what was received and not yet read:
-    /// this times `http2.connection_window_bytes`; keep that under half of the process's memory.
+    /// Connections served at once. An idle one takes 17 KiB. At worst, each holds
+    /// `http2.connection_window_bytes` received and not yet read, and a quarter more to manage it:
+    /// keep all windows together under half of the process's memory.
     #[serde(deserialize_with = "within::<_, _, 1, 1_000_000>")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_connections: usize,
@@ -56,13 +58,19 @@ pub struct Config {
 
     /// How long a new connection may take to its first HTTP/2 bytes and a place among those served.
     /// An honest peer needs a round trip.
-    #[serde(deserialize_with = "positive")]
+    #[serde(
+        deserialize_with = "positive",
+        serialize_with = "humantime_serde::serialize"
+    )]
     #[schemars(with = "String")]
     pub handshake_timeout: Duration,
 
     /// Age, give or take a tenth, at which a connection is asked to be opened anew: after scaling
     /// out, this is what brings callers to the new replicas.
-    #[serde(deserialize_with = "positive")]
+    #[serde(
+        deserialize_with = "positive",
+        serialize_with = "humantime_serde::serialize"
+    )]
     #[schemars(with = "String")]
     pub connection_age: Duration,
 
@@ -110,7 +118,7 @@ impl Default for Config {
 
 /// What we allow a peer within one HTTP/2 connection. Every bound is set, since the libraries'
 /// own defaults leave some of them open.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Http2 {
     /// Calls at once on a connection. A caller that opens more sees `REFUSED_STREAM`, which says
@@ -162,12 +170,18 @@ pub struct Http2 {
 
     /// A quiet connection is sent a PING this often, which finds dead peers and keeps proxies from
     /// forgetting it.
-    #[serde(deserialize_with = "positive")]
+    #[serde(
+        deserialize_with = "positive",
+        serialize_with = "humantime_serde::serialize"
+    )]
     #[schemars(with = "String")]
     pub keepalive_interval: Duration,
 
     /// How long the answer to that PING may take before the connection is closed.
-    #[serde(deserialize_with = "positive")]
+    #[serde(
+        deserialize_with = "positive",
+        serialize_with = "humantime_serde::serialize"
+    )]
     #[schemars(with = "String")]
     pub keepalive_timeout: Duration,
 }
@@ -210,4 +224,56 @@ fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
         return Err(D::Error::custom("must be longer than zero"));
     }
     Ok(duration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(section: &str) -> Result<Config, String> {
+        toml::from_str(section).map_err(|error: toml::de::Error| error.message().to_owned())
+    }
+
+    #[test]
+    fn what_is_left_out_keeps_its_default() {
+        let config = read("drain_timeout = '1m 5s'\n[http2]\nmax_concurrent_streams = 7").unwrap();
+        assert_eq!(config.drain_timeout, Duration::from_secs(65));
+        assert_eq!(config.connection_age, Config::default().connection_age);
+        assert_eq!(config.http2.max_concurrent_streams, 7);
+        assert_eq!(config.http2.max_pending_resets, 20);
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_meant_are_refused() {
+        for (section, wrong) in [
+            ("max_connections = 0", "0 is not within 1 to 1000000"),
+            ("max_handshakes = -1", "-1 is not within 1 to 1000000"),
+            (
+                "[http2]\nmax_frame_bytes = 8_000",
+                "8000 is not within 16384 to 1048576",
+            ),
+            ("handshake_timeout = '0s'", "must be longer than zero"),
+        ] {
+            assert_eq!(read(section).unwrap_err(), wrong, "{section}");
+        }
+        assert!(read("shards = 0").is_err());
+    }
+
+    #[test]
+    fn unknown_keys_are_refused() {
+        let error = read("listne = '127.0.0.1:1'").unwrap_err();
+        assert!(error.starts_with("unknown field `listne`"), "{error}");
+    }
+
+    /// The rule that keeps callers from filling our memory, for a pod of 512 MiB.
+    #[test]
+    fn windows_fit_in_half_the_memory() {
+        let Config {
+            max_connections,
+            http2,
+            ..
+        } = Config::default();
+        let window = usize::try_from(http2.connection_window_bytes).unwrap();
+        assert!(max_connections * window <= 256 << 20);
+    }
 }

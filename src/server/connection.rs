@@ -1,6 +1,15 @@
 //! One connection, from its first byte to its last: handshake, service, GOAWAY.
 
-use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -69,9 +78,27 @@ pub(super) struct Arrival {
     pub(super) handshake_until: Instant,
 }
 
+/// Counts a connection on its shard for as long as it lives.
+#[derive(Debug)]
+pub(super) struct Load(Arc<AtomicUsize>);
+
+impl Load {
+    pub(super) fn on(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Serves a connection to its end. `tasks` is where its calls run.
 pub(super) async fn serve<S: GrpcService>(
     arrival: Arrival,
+    _load: Load,
     service: S,
     rules: Arc<Rules>,
     tasks: TaskTracker,
@@ -89,9 +116,8 @@ pub(super) async fn serve<S: GrpcService>(
         remote_addr: Some(peer),
     };
     let mut place = arrival.place;
-    let handshake = timeout_at(arrival.handshake_until, handshake(socket, &rules));
     let (io, _permit) = tokio::select! {
-        shaken = handshake => match shaken {
+        shaken = timeout_at(arrival.handshake_until, handshake(socket, &rules)) => match shaken {
             Ok(Ok(ready)) => ready,
             Ok(Err(error)) => {
                 debug!(%peer, %error, "a handshake failed");
@@ -115,8 +141,8 @@ pub(super) async fn serve<S: GrpcService>(
         request.extensions_mut().insert(connected.clone());
         service.clone().oneshot(request)
     });
-    let connection = builder(&rules.config, tasks).serve_connection(TokioIo::new(io), service);
-    let mut connection = pin!(connection);
+    let builder = builder(&rules.config, tasks);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
     let grace = tokio::select! {
         ended = connection.as_mut() => return tell(peer, ended),
         () = sleep(with_jitter(rules.config.connection_age)) => {

@@ -24,7 +24,7 @@ use tokio_util::{
 };
 use tracing::warn;
 
-use super::connection::{self, Arrival, GrpcService, Rules};
+use super::connection::{self, Arrival, GrpcService, Load, Rules};
 
 /// What a shard tells those who build its service.
 #[derive(Debug, Clone)]
@@ -185,31 +185,17 @@ async fn serve<S: GrpcService>(
             () = rules.draining.cancelled() => None,
         };
         let Some((arrival, load)) = next else { break };
-        let serve = connection::serve(arrival, service.clone(), Arc::clone(rules), tasks.clone());
-        tasks.spawn(async move {
-            serve.await;
-            drop(load);
-        });
+        let (service, rules) = (service.clone(), Arc::clone(rules));
+        tasks.spawn(connection::serve(
+            arrival,
+            load,
+            service,
+            rules,
+            tasks.clone(),
+        ));
     }
     // For what the service itself runs: with the last connection its last clone goes.
     drop(service);
     tasks.close();
     tasks.wait().await;
-}
-
-/// Counts a connection on its shard for as long as it lives.
-#[derive(Debug)]
-struct Load(Arc<AtomicUsize>);
-
-impl Load {
-    fn on(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(count))
-    }
-}
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }

@@ -50,6 +50,7 @@ pub enum LogFormat {
 
 /// Starts the logs of this process, on standard error. Called once, by a command.
 pub fn start(config: &Config) -> anyhow::Result<()> {
+    log_panics();
     let filter = EnvFilter::try_new(&config.log_filter)?;
     let registry = tracing_subscriber::registry().with(filter);
     match config.log_format {
@@ -66,4 +67,13 @@ pub fn start(config: &Config) -> anyhow::Result<()> {
             .try_init()?,
     }
     Ok(())
+}
+
+/// A panic is a line in the log like any other, and without its text: that may quote a value.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let what = panic.payload().downcast_ref::<&'static str>();
+        let place = panic.location().map(ToString::to_string);
+        tracing::error!(what, place, "a fault of the gateway: a panic");
+    }));
 }

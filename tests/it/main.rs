@@ -1,5 +1,16 @@
-//! Whole gateways and their parts, from the outside.
+//! The tests through the front door, in one binary: each further one would link everything again.
+
+#![allow(
+    unreachable_pub,
+    reason = "nothing is reachable from outside a test binary"
+)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "this is how a test fails"
+)]
 
 mod architecture;
 mod send;
+mod server;
 mod support;

@@ -1,7 +1,38 @@
-//! What the tests start, send and look at.
-
-#![allow(dead_code, reason = "not every subject needs all of it")]
-#![allow(unreachable_pub, reason = "a test binary is nobody's library")]
+//! What the tests share.
 
 pub mod gateway;
+pub mod http2;
+pub mod process;
 pub mod request;
+pub mod server;
+
+use std::{env, future::Future, time::Duration};
+
+use tokio::time::timeout;
+
+/// Whether the long versions of the slow tests are asked for, as `make soak` does.
+pub fn soak() -> bool {
+    env::var_os("SOAK").is_some()
+}
+
+/// Whether figures for the processor can be held to: only in a soak, and in an optimised build.
+pub fn is_timed() -> bool {
+    soak() && !cfg!(debug_assertions)
+}
+
+/// How often to do something that costs: `often` in a soak, else `seldom`.
+pub fn times(seldom: u32, often: u32) -> u32 {
+    if soak() { often } else { seldom }
+}
+
+/// What `future` gives, if it does so in time; else the test fails and says what it waited for.
+pub async fn within<T>(limit: Duration, what: &str, future: impl Future<Output = T>) -> T {
+    timeout(limit, future)
+        .await
+        .unwrap_or_else(|_| panic!("not within {limit:?}: {what}"))
+}
+
+/// The same with a limit that only a bug exceeds.
+pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    within(Duration::from_secs(20), what, future).await
+}
