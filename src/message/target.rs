@@ -187,7 +187,9 @@ fn check_recipients(ids: Vec<String>, kind: Kind, at: Field<'_>) -> Option<Vec<R
     if ids.len() > most {
         return at.refuse(match kind {
             Kind::GroupMembers => "must name exactly one group where member_ids is given".into(),
-            Kind::ChatroomMembers => "must name exactly one room where member_ids is given".into(),
+            Kind::ChatroomMembers => {
+                "must name exactly one chat room where member_ids is given".into()
+            }
             _ => format!(
                 "names {} recipients: one request takes at most {most}",
                 ids.len()
