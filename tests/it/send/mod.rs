@@ -5,6 +5,7 @@ mod answers;
 mod documented;
 mod envelope;
 mod errors;
+mod validation;
 
 use std::sync::Arc;
 
