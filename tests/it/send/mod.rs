@@ -2,10 +2,15 @@
 //! what the caller is told.
 
 mod answers;
+mod any_message;
+mod apps;
 mod documented;
 mod envelope;
 mod errors;
+mod ids;
+mod service;
 mod validation;
+mod wire;
 
 use std::sync::Arc;
 
