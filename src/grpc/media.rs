@@ -8,11 +8,12 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::{
     Messaging, Timeouts,
-    send::{answer, app, caller, check_size, log},
+    send::{answer, app, check_size, log, noted},
     status::Problem,
 };
 use crate::{
     app::App,
+    caller::Caller,
     delivery::{Download, MediaOrder, MediaSent, StoredFile, UploadOrder},
     easemob::{SharedUpload, Store},
     id::{FileId, RequestId},
@@ -32,8 +33,8 @@ pub(super) async fn send_media_message(
     messaging: &Messaging,
     request: Request<Streaming<proto::SendMediaMessageRequest>>,
 ) -> Result<Response<proto::SendMediaMessageResponse>, Status> {
-    let deadline = Timeouts::deadline_of_transfer(request.metadata());
-    let caller = caller(&request)?;
+    let deadline = Timeouts::deadline_of_transfer(request.metadata().as_ref());
+    let caller: Caller = noted(&request)?;
     let mut stream = request.into_inner();
     let Some(send::Part::Header(header)) = first(&mut stream, |request| request.part).await? else {
         return Err(header_first().into());
@@ -77,8 +78,8 @@ async fn upload_file_checked(
     messaging: &Messaging,
     request: Request<Streaming<proto::UploadFileRequest>>,
 ) -> Result<Response<proto::UploadFileResponse>, Problem> {
-    let deadline = Timeouts::deadline_of_transfer(request.metadata());
-    let caller = caller(&request)?;
+    let deadline = Timeouts::deadline_of_transfer(request.metadata().as_ref());
+    let caller: Caller = noted(&request)?;
     let mut stream = request.into_inner();
     let Some(upload::Part::Header(header)) = first(&mut stream, |request| request.part).await?
     else {
@@ -141,7 +142,7 @@ async fn download_checked(
     messaging: &Messaging,
     request: Request<proto::DownloadFileRequest>,
 ) -> Result<Download, Problem> {
-    let caller = caller(&request)?;
+    let caller: Caller = noted(&request)?;
     let request = request.into_inner();
     let app = app(messaging, &caller, &request.app)?;
     let (id, secret) = check_file_ref(request.file)?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tonic::metadata::MetadataMap;
+use http::HeaderMap;
 
 use crate::delivery::Deadline;
 
@@ -17,22 +17,22 @@ pub struct Timeouts {
 
 impl Timeouts {
     /// The deadline of a call that has just arrived.
-    pub(super) fn deadline(&self, metadata: &MetadataMap) -> Deadline {
-        let asked = asked(metadata).unwrap_or(self.default);
+    pub(super) fn deadline(&self, headers: &HeaderMap) -> Deadline {
+        let asked = asked(headers).unwrap_or(self.default);
         Deadline::after(asked.min(self.max))
     }
 
     /// The deadline of a transfer, which has one only where the caller says.
-    pub(super) fn deadline_of_transfer(metadata: &MetadataMap) -> Option<Deadline> {
-        asked(metadata).map(|asked| Deadline::after(asked.min(LONGEST)))
+    pub(super) fn deadline_of_transfer(headers: &HeaderMap) -> Option<Deadline> {
+        asked(headers).map(|asked| Deadline::after(asked.min(LONGEST)))
     }
 }
 
 /// Beyond this a clock may not count.
 const LONGEST: Duration = Duration::from_secs(24 * 3_600);
 
-fn asked(metadata: &MetadataMap) -> Option<Duration> {
-    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
+fn asked(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
     parse(text)
 }
 

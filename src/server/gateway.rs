@@ -47,6 +47,10 @@ impl Gateway {
             bounds: Bounds {
                 in_flight: Arc::new(Semaphore::new(config.max_requests_in_flight)),
                 max_request_bytes: config.max_request_bytes,
+                timeouts: Timeouts {
+                    default: config.default_deadline,
+                    max: config.max_deadline,
+                },
             },
             transfers: Transfers::new(media),
             readiness: Readiness::new(),
@@ -83,10 +87,6 @@ impl Gateway {
         let messaging = Messaging {
             apps: Arc::clone(&self.apps),
             delivery,
-            timeouts: Timeouts {
-                default: self.config.default_deadline,
-                max: self.config.max_deadline,
-            },
         };
         let health = self.readiness.health_service();
         Ok(grpc::service(messaging, &self.bounds, health))
