@@ -95,26 +95,10 @@ fn disposition(name: &str) -> String {
 }
 
 #[cfg(test)]
-mod disposition_tests {
-    use super::disposition;
-
-    #[test]
-    fn a_name_that_is_not_plain_ascii_comes_twice() {
-        assert_eq!(
-            disposition("my cat.png"),
-            "attachment; filename=\"my cat.png\""
-        );
-        assert_eq!(
-            disposition("猫 \"1\".png"),
-            "attachment; filename=\"_ _1_.png\"; filename*=UTF-8''%E7%8C%AB%20%221%22.png"
-        );
-    }
-}
-
-#[cfg(test)]
 mod tests {
     use std::time::Duration;
 
+    use super::disposition;
     use crate::sandbox::testing::{call, download, form, form_of, get, token, upload, uuid};
     use crate::sandbox::{Clock, Config, Endpoint, Fault, Rate, Sandbox};
 
@@ -126,6 +110,18 @@ mod tests {
         .unwrap();
         let token = token(&sandbox);
         (sandbox, token)
+    }
+
+    #[test]
+    fn a_name_that_is_not_plain_ascii_comes_twice() {
+        assert_eq!(
+            disposition("my cat.png"),
+            "attachment; filename=\"my cat.png\""
+        );
+        assert_eq!(
+            disposition("猫 \"1\".png"),
+            "attachment; filename=\"_ _1_.png\"; filename*=UTF-8''%E7%8C%AB%20%221%22.png"
+        );
     }
 
     #[test]
