@@ -36,7 +36,7 @@ format: ## lays out the Rust files
 
 .PHONY: soak
 soak: ## runs the tests that take long: load, faults and attacks (ARGS='name' picks some)
-	SOAK=1 cargo test --locked --test it -- --include-ignored $(ARGS)
+	SOAK=1 cargo test --locked --release --test it -- $(ARGS)
 
 .PHONY: bench
 bench: ## measures what a send costs (ARGS='name' picks some)

@@ -104,7 +104,7 @@ impl Failure {
     }
 
     fn in_doubt(what: &'static str) -> Self {
-        Self::Easemob(easemob::Error::new(easemob::Kind::OutcomeUnknown, what))
+        Self::Easemob(easemob::Error::in_doubt(what, None))
     }
 }
 
@@ -223,7 +223,10 @@ fn merge(message: &Message, outcome: Result<easemob::Accepted, Failure>) -> Sent
     if !without_id.is_empty() {
         sent.failures.push(Failed {
             recipients: without_id,
-            failure: Failure::in_doubt("Easemob's answer has no message ID for this recipient"),
+            failure: Failure::Easemob(easemob::Error::in_doubt(
+                "Easemob answered 200 without a message ID for this recipient",
+                Some(200),
+            )),
         });
     }
     sent

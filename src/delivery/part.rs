@@ -33,44 +33,54 @@ pub(super) struct Part {
 impl Part {
     /// Sends the part: once, or not at all, or says that it does not know.
     pub(super) async fn send(self) -> Result<easemob::Accepted, Failure> {
+        let turns = &self.route.turns;
+        // In the queue from the start: what waits for a token takes room as well.
+        let _admission = turns.admit().map_err(|QueueFull| Failure::Overloaded)?;
         let _turn = tokio::select! {
             biased;
-            turn = self.turn() => turn?,
+            // First: what begins after this could be cut short by the end of the drain.
             () = self.closing.cancelled() => return Err(Failure::ShuttingDown),
+            turn = self.turn() => turn?,
         };
         match tokio::time::timeout(self.route.client.call_timeout(), self.attempts()).await {
             Ok(outcome) => outcome,
-            Err(_elapsed) if self.first_byte.crossed() => {
-                Err(Failure::in_doubt("no answer within the time for one call"))
-            }
-            Err(_elapsed) => Err(easemob::Error::new(
+            Err(_elapsed) if self.first_byte.forbid() => Err(easemob::Error::new(
                 Kind::Unreachable,
                 "nothing was sent within the time for one call",
             )
             .into()),
+            Err(_elapsed) => Err(Failure::in_doubt("no answer within the time for one call")),
         }
     }
 
     /// Waits until the part may go. The token comes first: no place is held while waiting for one.
     async fn turn(&self) -> Result<Turn, Failure> {
         self.route.tokens.ready().await?;
-        self.route
-            .turns
-            .turn()
-            .await
-            .map_err(|QueueFull| Failure::Overloaded)
+        Ok(self.route.turns.turn().await)
     }
 
     /// One attempt, and a second where Easemob asks for a new token.
     async fn attempts(&self) -> Result<easemob::Accepted, Failure> {
         let token = self.route.tokens.ready().await?;
-        let refused = match self.attempt(&token).await {
-            Err(error) if error.kind == Kind::TokenRefused => token,
+        let refusal = match self.attempt(&token).await {
+            Err(error) if error.kind == Kind::TokenRefused => error,
             outcome => return Ok(outcome?),
         };
-        // The refusal proves that nothing was sent.
-        self.first_byte.reset();
-        let token = self.route.tokens.replace(&refused).await?;
+        // The refusal proves that nothing was sent. A caller that has left meanwhile, or was told that
+        // the outcome is unknown, would not hear of a second attempt.
+        if !self.first_byte.reset() {
+            return Err(Failure::DeadlineExceeded);
+        }
+        let token = match self.route.tokens.replace(&token).await {
+            Ok(token) => token,
+            // Where no other token is asked for so soon, the refusal is Easemob's last word.
+            Err(mut error) => {
+                if error.kind == Kind::CredentialsRejected {
+                    error.answer = error.answer.or(refusal.answer);
+                }
+                return Err(error.into());
+            }
+        };
         match self.attempt(&token).await {
             Err(error) if error.kind == Kind::TokenRefused => {
                 Err(error.with_kind(Kind::CredentialsRejected).into())

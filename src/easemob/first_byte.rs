@@ -6,57 +6,56 @@
 
 use std::{
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU8, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-const BEFORE: u8 = 0;
-const CROSSED: u8 = 1;
-const FORBIDDEN: u8 = 2;
-
 /// Whether a request may have reached Easemob. Shared by the body that is sent, the task that sends it
 /// and the caller that waits for it.
 #[derive(Debug, Clone, Default)]
-pub struct FirstByte(Arc<AtomicU8>);
+pub struct FirstByte(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// The socket has asked for the request.
+    crossed: bool,
+    /// Nothing is begun any more.
+    forbidden: bool,
+}
 
 impl FirstByte {
     /// Whether the socket has asked for the request.
     pub fn crossed(&self) -> bool {
-        self.0.load(Ordering::Acquire) == CROSSED
+        self.state().crossed
     }
 
-    /// Keeps the request from starting. `true`: nothing was sent, and nothing will be.
+    /// Keeps requests from starting, from now on. `true`: nothing was sent, and nothing will be.
     pub fn forbid(&self) -> bool {
-        match self
-            .0
-            .compare_exchange(BEFORE, FORBIDDEN, Ordering::AcqRel, Ordering::Acquire)
-        {
-            Ok(_) | Err(FORBIDDEN) => true,
-            Err(_) => false,
-        }
+        let mut state = self.state();
+        state.forbidden = true;
+        !state.crossed
     }
 
     /// Steps back over the line: the attempt was answered, and the answer proves that it had no effect.
-    pub fn reset(&self) {
-        let _crossed_or_not =
-            self.0
-                .compare_exchange(CROSSED, BEFORE, Ordering::AcqRel, Ordering::Acquire);
+    /// Whether there may be another one.
+    pub fn reset(&self) -> bool {
+        let mut state = self.state();
+        state.crossed = false;
+        !state.forbidden
     }
 
     fn cross(&self) -> bool {
-        match self
-            .0
-            .compare_exchange(BEFORE, CROSSED, Ordering::AcqRel, Ordering::Acquire)
-        {
-            Ok(_) | Err(CROSSED) => true,
-            Err(_) => false,
-        }
+        let mut state = self.state();
+        state.crossed |= !state.forbidden;
+        !state.forbidden
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Two flags cannot be left half changed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -123,9 +122,12 @@ mod tests {
     fn after_the_first_byte_nobody_can_say_that_nothing_was_sent() {
         let first_byte = FirstByte::default();
         assert!(first_byte.cross());
+        assert!(first_byte.reset());
+        assert!(first_byte.cross());
         assert!(!first_byte.forbid());
         assert!(first_byte.crossed());
-        first_byte.reset();
+        assert!(!first_byte.reset());
+        assert!(!first_byte.cross());
         assert!(first_byte.forbid());
     }
 }

@@ -128,8 +128,10 @@ async fn fetch_token(app: Arc<App>, transport: Arc<Transport>, url: Url) -> Resu
     if reply.status != 200 {
         return Err(error::of_token(&reply));
     }
-    let token: TokenReply = serde_json::from_slice(&reply.body)
-        .map_err(|_| unreachable("Easemob's answer cannot be read".to_owned()))?;
+    let token = serde_json::from_slice(&reply.body)
+        .ok()
+        .filter(|token: &TokenReply| !token.access_token.is_empty())
+        .ok_or_else(|| unreachable("Easemob's answer has none that can be read".to_owned()))?;
     let mut authorization = HeaderValue::try_from(format!("Bearer {}", token.access_token))
         .map_err(|_| unreachable("Easemob's token is no header value".to_owned()))?;
     authorization.set_sensitive(true);

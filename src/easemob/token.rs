@@ -20,6 +20,8 @@ use super::error::{Error, Kind};
 const PAUSE: Duration = Duration::from_secs(10);
 /// First pause after a fetch that found nobody to ask; doubles up to `PAUSE`.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Longest pause that an answer can ask for: with no token, nothing is sent.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
 /// Lifetime where Easemob tells none, or none that can be.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(24 * 3_600);
 /// Longest lifetime that is believed.
@@ -98,17 +100,20 @@ impl Tokens {
             let mut state = self.state();
             match self.usable(now) {
                 Some(newer) if !Arc::ptr_eq(&newer, refused) => return Ok(newer),
-                _ => {}
-            }
-            if state.running.is_none() {
-                if state.forced_at.is_some_and(|at| now < at + PAUSE) {
-                    return Err(Error::new(
-                        Kind::CredentialsRejected,
-                        "Easemob refuses tokens that it has only just given out",
-                    ));
+                // It is being replaced already.
+                Some(_refused) if state.running.is_some() => {}
+                Some(_refused) => {
+                    if state.forced_at.is_some_and(|at| now < at + PAUSE) {
+                        return Err(Error::new(
+                            Kind::CredentialsRejected,
+                            "Easemob refuses tokens that it has only just given out",
+                        ));
+                    }
+                    state.forced_at = Some(now);
+                    self.current.store(None);
                 }
-                state.forced_at = Some(now);
-                self.current.store(None);
+                // Somebody else has thrown it away. If no other could be had, that failure tells why.
+                None => {}
             }
             self.start_locked(&mut state, now)?
         };
@@ -143,8 +148,10 @@ impl Tokens {
         state.running = Some(receiver.clone());
         let this = Arc::clone(self);
         self.runtime.spawn(async move {
-            let fetched = (this.fetch)().await;
-            let outcome = this.settle(fetched);
+            // In a task of its own: a panic must not leave everybody waiting for this fetch for ever.
+            let fetched = tokio::spawn((this.fetch)()).await;
+            let fault = |_panic| Err(Error::new(Kind::Unreachable, "no token: a fault of ours"));
+            let outcome = this.settle(fetched.unwrap_or_else(fault));
             // Nobody waits for a renewal in the background.
             let _listeners = sender.send(Some(outcome));
         });
@@ -164,8 +171,8 @@ impl Tokens {
                 Ok(token)
             }
             Err(error) => {
-                let pause =
-                    pause(error.kind, state.failures).max(error.retry_after.unwrap_or_default());
+                let asked = error.retry_after.unwrap_or_default().min(MAX_PAUSE);
+                let pause = pause(error.kind, state.failures).max(asked);
                 tracing::warn!(%error, pause_seconds = pause.as_secs(), "fetching an Easemob token failed");
                 let error = error.with_retry_after(pause);
                 state.failures = state.failures.saturating_add(1);
@@ -351,6 +358,48 @@ mod tests {
         pass(11).await;
         tokens.replace(&token).await.unwrap();
         assert_eq!(fetches.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_a_refused_token_finds_no_other_the_cause_is_told_to_all_who_hold_it() {
+        let (tokens, fetches) = tokens(vec![seconds(3_600), Err(Kind::Unreachable)]);
+        let refused = tokens.ready().await.unwrap();
+        for _ in 0..3 {
+            let error = tokens.replace(&refused).await.unwrap_err();
+            assert_eq!(error.kind, Kind::Unreachable);
+        }
+        assert_eq!(fetches.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fetch_that_panics_is_not_waited_for_for_ever() {
+        let fetches = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&fetches);
+        let tokens = Tokens::new(Handle::current(), move || {
+            let first = count.fetch_add(1, Ordering::SeqCst) == 0;
+            async move {
+                assert!(!first, "as scripted");
+                Ok(Fetched {
+                    authorization: HeaderValue::from_static("Bearer x"),
+                    lifetime: None,
+                })
+            }
+        });
+        let error = tokens.ready().await.unwrap_err();
+        assert_eq!(error.kind, Kind::Unreachable);
+        pass(1).await;
+        tokens.ready().await.unwrap();
+        assert_eq!(fetches.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_answer_can_stop_the_asking_for_long() {
+        let tokens = Tokens::new(Handle::current(), || async {
+            let error = Error::new(Kind::Unreachable, "as scripted");
+            Err(error.with_retry_after(Duration::from_secs(3_600)))
+        });
+        let error = tokens.ready().await.unwrap_err();
+        assert_eq!(error.retry_after, Some(MAX_PAUSE));
     }
 
     #[tokio::test(start_paused = true)]

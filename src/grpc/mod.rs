@@ -33,8 +33,6 @@ pub struct Messaging {
     pub apps: Arc<Apps>,
     /// What sends.
     pub delivery: Delivery,
-    /// Bounds of the callers' deadlines.
-    pub timeouts: Timeouts,
 }
 
 /// Bounds of the service as a whole, shared by all shards.
@@ -44,6 +42,8 @@ pub struct Bounds {
     pub in_flight: Arc<Semaphore>,
     /// Largest request in bytes.
     pub max_request_bytes: usize,
+    /// Bounds of the callers' deadlines.
+    pub timeouts: Timeouts,
 }
 
 /// Everything that is served on the gRPC port, with the layers that hold for every RPC.
@@ -81,6 +81,7 @@ where
         .layer(layer::ErrorsLayer)
         // Before any work is done for the request.
         .layer(layer::InFlightLayer::new(Arc::clone(&bounds.in_flight)))
+        .layer(layer::ArrivalLayer::new(bounds.timeouts))
         .layer(layer::CallerLayer::new(Caller::anonymous()))
         .service(routes)
 }
@@ -153,7 +154,7 @@ fn not_served(method: &str) -> Problem {
     let version = env!("CARGO_PKG_VERSION");
     Problem::new(
         ErrorReason::InvalidRequest,
-        format!("version {version} of the gateway does not serve {method} yet; use SendMessage"),
+        format!("version {version} of the gateway does not serve {method} yet"),
     )
     .with_code(tonic::Code::Unimplemented)
 }

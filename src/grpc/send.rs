@@ -9,7 +9,7 @@ use super::{Messaging, reason, status::Problem};
 use crate::{
     app::App,
     caller::Caller,
-    delivery::{Failed, Failure, Order, Sent},
+    delivery::{Deadline, Failed, Failure, Order, Sent},
     id::RequestId,
     invalid::{Field, Violations},
     message::Message,
@@ -20,8 +20,8 @@ pub(super) async fn send_message(
     messaging: &Messaging,
     request: Request<proto::SendMessageRequest>,
 ) -> Result<Response<proto::SendMessageResponse>, Status> {
-    let deadline = messaging.timeouts.deadline(request.metadata());
-    let caller = caller(&request)?;
+    let deadline: Deadline = noted(&request)?;
+    let caller: Caller = noted(&request)?;
     let request = request.into_inner();
     let app = app(messaging, &caller, &request.app)?;
     let order = Order {
@@ -54,9 +54,12 @@ fn log(app: &str, failed: &Failed) {
     }
 }
 
-fn caller<T>(request: &Request<T>) -> Result<Caller, Problem> {
-    let caller = request.extensions().get::<Caller>().cloned();
-    caller.ok_or_else(|| Problem::new(ErrorReason::Internal, "nobody told who calls"))
+/// What a layer noted about a request.
+fn noted<T: Clone + Send + Sync + 'static>(
+    request: &Request<proto::SendMessageRequest>,
+) -> Result<T, Problem> {
+    let noted = request.extensions().get::<T>().cloned();
+    noted.ok_or_else(|| Problem::new(ErrorReason::Internal, "a layer has left out its note"))
 }
 
 fn app(messaging: &Messaging, caller: &Caller, name: &str) -> Result<Arc<App>, Problem> {
@@ -105,7 +108,7 @@ fn check_size(message: &Message, app: &App) -> Result<(), Problem> {
     let limits = &app.limits;
     let size = message.content_bytes();
     if limits.content_bytes != 0 && size > limits.content_bytes {
-        let what = "the message's content and extension together";
+        let what = "the message's content with its extension";
         return Err(too_large(what, size, limits.content_bytes, ""));
     }
     if limits.request_bytes != 0 {

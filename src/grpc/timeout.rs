@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tonic::metadata::MetadataMap;
+use http::HeaderMap;
 
 use crate::delivery::Deadline;
 
@@ -17,8 +17,8 @@ pub struct Timeouts {
 
 impl Timeouts {
     /// The deadline of a call that has just arrived.
-    pub(super) fn deadline(&self, metadata: &MetadataMap) -> Deadline {
-        let asked = metadata
+    pub(super) fn deadline(&self, headers: &HeaderMap) -> Deadline {
+        let asked = headers
             .get("grpc-timeout")
             .and_then(|value| value.to_str().ok())
             .and_then(parse);

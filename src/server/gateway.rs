@@ -40,6 +40,10 @@ impl Gateway {
             bounds: Bounds {
                 in_flight: Arc::new(Semaphore::new(config.max_requests_in_flight)),
                 max_request_bytes: config.max_request_bytes,
+                timeouts: Timeouts {
+                    default: config.default_deadline,
+                    max: config.max_deadline,
+                },
             },
             readiness: Readiness::new(),
             config,
@@ -70,10 +74,6 @@ impl Gateway {
         let messaging = Messaging {
             apps: Arc::clone(&self.apps),
             delivery,
-            timeouts: Timeouts {
-                default: self.config.default_deadline,
-                max: self.config.max_deadline,
-            },
         };
         let health = self.readiness.health_service();
         Ok(grpc::service(messaging, &self.bounds, health))

@@ -11,5 +11,7 @@
 )]
 
 mod architecture;
+mod faults;
+mod send;
 mod server;
 mod support;

@@ -1,7 +1,10 @@
 //! What holds for every RPC, each in a layer of its own. `grpc/mod.rs` has them in order.
 
+mod arrival;
 mod caller;
 mod errors;
 mod in_flight;
 
-pub(super) use self::{caller::CallerLayer, errors::ErrorsLayer, in_flight::InFlightLayer};
+pub(super) use self::{
+    arrival::ArrivalLayer, caller::CallerLayer, errors::ErrorsLayer, in_flight::InFlightLayer,
+};

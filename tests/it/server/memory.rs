@@ -51,6 +51,8 @@ async fn a_caller_that_sends_beyond_a_window_is_closed() {
         .await
         .unwrap();
     assert_eq!(settings.setting(4), Some(windows.stream_window_bytes));
+    // The connection's own window is wide once its WINDOW_UPDATE has come.
+    soon("a round trip", caller.round_trip()).await.unwrap();
     for stream in [1, 3, 5, 7] {
         caller.send(&filled(stream)).await;
     }

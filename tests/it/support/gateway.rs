@@ -9,7 +9,11 @@ use easemob_gateway::{
     proto::messaging_service_client::MessagingServiceClient,
     server::{self, DrainReport, Gateway, Listener},
 };
-use tokio::sync::oneshot;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::oneshot,
+};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 
@@ -64,7 +68,7 @@ impl Setup {
         self
     }
 
-    /// Starts the gateway, and returns when it listens.
+    /// Starts the gateway, and returns when it is ready.
     pub async fn start(self) -> TestGateway {
         let (started, is_started) = oneshot::channel();
         let shutdown = CancellationToken::new();
@@ -77,12 +81,14 @@ impl Setup {
             runtime.block_on(self.run(started, token))
         });
         let (addr, operations) = is_started.await.expect("the gateway starts");
-        TestGateway {
+        let gateway = TestGateway {
             addr,
             operations,
             shutdown,
             thread: Some(thread),
-        }
+        };
+        while gateway.page("readyz").await != 200 {}
+        gateway
     }
 
     async fn run(
@@ -135,6 +141,16 @@ impl TestGateway {
     /// A client on a connection of its own.
     pub async fn client(&self) -> MessagingServiceClient<Channel> {
         MessagingServiceClient::new(self.channel().await)
+    }
+
+    /// The status of a page of the operations port.
+    pub async fn page(&self, page: &str) -> u16 {
+        let mut socket = TcpStream::connect(self.operations).await.unwrap();
+        let request = format!("GET /{page} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.unwrap();
+        answer.split(' ').nth(1).unwrap().parse().unwrap()
     }
 
     /// What SIGTERM does.

@@ -1,14 +1,17 @@
 //! What the tests share.
 
+pub mod binary;
+pub mod easemob;
 pub mod gateway;
 pub mod http2;
 pub mod process;
 pub mod request;
 pub mod server;
+pub mod tls;
 
-use std::{env, future::Future, time::Duration};
+use std::{env, future::Future, net::SocketAddr, time::Duration};
 
-use tokio::time::timeout;
+use tokio::{net::TcpStream, time::timeout};
 
 /// Whether the long versions of the slow tests are asked for, as `make soak` does.
 pub fn soak() -> bool {
@@ -35,4 +38,12 @@ pub async fn within<T>(limit: Duration, what: &str, future: impl Future<Output =
 /// The same with a limit that only a bug exceeds.
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     within(Duration::from_secs(20), what, future).await
+}
+
+/// Waits until nobody listens there any more.
+pub async fn refused(addr: SocketAddr) {
+    soon("connections are refused", async {
+        while TcpStream::connect(addr).await.is_ok() {}
+    })
+    .await;
 }

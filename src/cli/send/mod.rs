@@ -1,0 +1,99 @@
+//! `easemob-gateway send`: sends one message through a gateway, as any other client of its gRPC API
+//! does. For people at a terminal, and for scripts by `--json` and the exit code.
+
+mod client;
+mod content;
+mod field;
+mod file;
+mod option;
+mod outcome;
+mod output;
+
+use std::{
+    fmt,
+    io::{self, Read},
+    process::ExitCode,
+};
+
+use anyhow::Context;
+
+use self::{content::Content, outcome::Outcome};
+use crate::proto;
+
+const EXAMPLES: &str = "\
+Examples:
+  easemob-gateway send text --to bob \"你好\"
+  date | easemob-gateway send text --to bob,carol -
+  easemob-gateway send image --group 1001 --url https://files.example.com/cat.jpg
+  easemob-gateway send text --help";
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  accepted for every recipient
+  1  the command itself failed, and nothing was sent
+  2  wrong arguments, and nothing was sent
+  3  accepted for some recipients, and not for others
+  4  not sent: to send it again makes no duplicate
+  5  maybe sent: to send it again may make a duplicate";
+
+/// Arguments of `send`.
+#[derive(clap::Args)]
+#[command(after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+pub(super) struct Args {
+    // Boxed: it has many options, and the other commands few.
+    #[command(subcommand)]
+    content: Box<Content>,
+}
+
+// They hold what the message says, and perhaps a share secret.
+impl fmt::Debug for Args {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Args([REDACTED])")
+    }
+}
+
+/// Sends the message and tells what became of it, in words or as JSON, and in the exit code. An error:
+/// there was no message to send.
+pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let (request, gateway, json) = prepare(args, io::stdin().lock())
+        .context("cannot read the text from standard input, so nothing was sent")?;
+    let outcome = match client::send(request, &gateway).await {
+        Ok(response) => Outcome::from(response),
+        Err(problem) => Outcome::Error { error: problem },
+    };
+    let written = if json {
+        output::write_json(&outcome, &mut io::stdout().lock())
+    } else {
+        let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
+        output::write_text(&outcome, &mut out, &mut err)
+    };
+    // The exit code tells what became of the message, also where nobody reads the rest: a script
+    // that took a broken pipe for a failed send would send twice.
+    if let Err(error) = written
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        eprintln!(
+            "error: cannot write what became of the message ({error}); the exit code tells it"
+        );
+    }
+    Ok(ExitCode::from(outcome.exit_code()))
+}
+
+/// From arguments to the request, where it goes, and whether the answer is to be JSON.
+fn prepare(
+    args: Args,
+    stdin: impl Read,
+) -> io::Result<(proto::SendMessageRequest, option::Gateway, bool)> {
+    let (content, options) = args.content.into_parts(stdin)?;
+    let option::Options {
+        recipients,
+        delivery,
+        gateway,
+        json,
+    } = options;
+    let request = delivery.into_request(recipients, content);
+    Ok((request, gateway, json))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,99 @@
+//! The real binary: `easemob-gateway serve`, with all that it says.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::PathBuf,
+    process::{ExitStatus, Stdio},
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use easemob_gateway::proto::messaging_service_client::MessagingServiceClient;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
+    process::{Child, Command},
+    task::JoinHandle,
+};
+use tonic::transport::Channel;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_easemob-gateway");
+
+/// A command of the binary, with no environment but what is added to it.
+pub fn command() -> Command {
+    let mut command = Command::new(BINARY);
+    command.env_clear().kill_on_drop(true);
+    command
+}
+
+/// A file with settings; free ports and the rest are up to the test.
+pub fn settings(toml: &str) -> PathBuf {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("settings-{}-{number}.toml", std::process::id());
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::write(&path, toml).unwrap();
+    path
+}
+
+/// A gateway that is a process; it ends with this value.
+pub struct Binary {
+    pub grpc: SocketAddr,
+    child: Child,
+    said: JoinHandle<String>,
+}
+
+impl Binary {
+    /// Starts the process, and returns when it listens. Its settings have to log at `info` at least.
+    pub async fn serve(toml: &str, env: &[(&str, &str)]) -> Self {
+        let ports = "[server]\nlisten = '127.0.0.1:0'\noperations_listen = '127.0.0.1:0'\n";
+        let mut command = command();
+        command.arg("serve").arg("--config");
+        command.arg(settings(&format!("{ports}{toml}")));
+        command.envs(env.iter().copied());
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut said = String::new();
+        let listens = async {
+            loop {
+                let before = said.len();
+                let count = stderr.read_line(&mut said).await.unwrap();
+                assert!(count > 0, "it ended: {said}");
+                let line = serde_json::from_str::<serde_json::Value>(&said[before..]);
+                if let Some(grpc) = line.unwrap_or_default()["grpc"].as_str() {
+                    break grpc.parse().unwrap();
+                }
+            }
+        };
+        let grpc = super::soon("the gateway listens", listens).await;
+        let said = tokio::spawn(async move {
+            stderr.read_to_string(&mut said).await.unwrap();
+            said
+        });
+        Self { grpc, child, said }
+    }
+
+    pub async fn client(&self) -> MessagingServiceClient<Channel> {
+        MessagingServiceClient::connect(format!("http://{}", self.grpc))
+            .await
+            .unwrap()
+    }
+
+    /// Sends SIGTERM.
+    pub fn terminate(&self) {
+        let pid = self.child.id().expect("it runs until it is waited for");
+        let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
+        kill_process(pid, Signal::TERM).unwrap();
+    }
+
+    /// Waits for its end, and gives all that it said.
+    pub async fn ended(mut self) -> (ExitStatus, String) {
+        let status = super::soon("the process ends", self.child.wait()).await;
+        (status.unwrap(), self.said.await.unwrap())
+    }
+}

@@ -1,0 +1,340 @@
+//! An Easemob that does what a test says, byte by byte: the faults that no HTTP server makes.
+//!
+//! Left alone it gives tokens and accepts sends. A test tells it what to do with the next ones:
+//!
+//! ```ignore
+//! let easemob = Easemob::start();
+//! easemob.on_send(Script::read().reset());                        // all of it read, then RST
+//! easemob.on_send(Script::unread().answer(413, "").fin());        // answered before it is read
+//! easemob.on_token(Script::read().answer(500, "<html>"));
+//! let gateway = TestGateway::start(easemob.url()).await;
+//!
+//! gateway.client().await.send_message(text_to(&["bob"])).await.unwrap_err();
+//!
+//! assert_eq!(easemob.seen().sends.len(), 1);                      // POSTs that arrived whole
+//! easemob.until("the connection ends", |seen| seen.ended > 0).await;
+//! ```
+//!
+//! It can also be away ([`Closed`], [`Easemob::down`]), deaf ([`Easemob::black_hole`]), and speak TLS
+//! ([`Easemob::start_tls`]). It runs on threads and blocking sockets, and shares no code with the
+//! gateway or the sandbox, so that a misunderstanding cannot cancel itself out.
+
+mod connection;
+mod script;
+
+use std::{
+    collections::VecDeque,
+    io,
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    sync::{Arc, Condvar, Mutex, Weak},
+    thread,
+    time::Duration,
+};
+
+use socket2::{Domain, SockRef, Socket, Type};
+use tokio::{sync::watch, time::timeout};
+
+pub use self::script::{ACCEPTED_JSON, Gate, Script, UNAUTHORIZED, http};
+
+/// The token it gives, with a number after it that counts them, from 1.
+pub const TOKEN: &str = "CANARY-token-";
+
+/// What has happened so far.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    /// Connections opened.
+    pub connections: usize,
+    /// Connections ended, by whichever side.
+    pub ended: usize,
+    /// Bytes of requests, after decryption.
+    pub bytes_in: usize,
+    /// Bytes of answers that the gateway took, or the kernel for it.
+    pub bytes_out: usize,
+    /// POSTs for a token that arrived whole.
+    pub tokens: Vec<Received>,
+    /// POSTs of messages that arrived whole.
+    pub sends: Vec<Received>,
+}
+
+impl Seen {
+    /// The texts that arrived, in order: each test message has its own.
+    pub fn texts(&self) -> Vec<&str> {
+        self.sends.iter().map(Received::text).collect()
+    }
+}
+
+/// A request that arrived whole.
+#[derive(Debug, Clone)]
+pub struct Received {
+    /// Number of its connection, from 0.
+    pub connection: usize,
+    /// Request line and headers.
+    pub head: String,
+    /// What it says.
+    pub body: serde_json::Value,
+}
+
+impl Received {
+    pub fn text(&self) -> &str {
+        self.body["body"]["msg"].as_str().unwrap_or_default()
+    }
+}
+
+/// What is done with the requests to one endpoint.
+#[derive(Debug)]
+struct Scripts {
+    next: VecDeque<Script>,
+    /// When there is no next.
+    always: Script,
+}
+
+impl Scripts {
+    fn new(always: Script) -> Mutex<Self> {
+        Mutex::new(Self {
+            next: VecDeque::new(),
+            always,
+        })
+    }
+
+    fn next(&mut self) -> Script {
+        self.next.pop_front().unwrap_or_else(|| self.always.clone())
+    }
+}
+
+/// What listener, connections and test share.
+#[derive(Debug)]
+struct Shared {
+    seen: watch::Sender<Seen>,
+    tokens: Mutex<Scripts>,
+    sends: Mutex<Scripts>,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    /// Open ones, to be cut when the end comes.
+    sockets: Mutex<Vec<Weak<TcpStream>>>,
+    deaf: Mutex<Deaf>,
+    deaf_changes: Condvar,
+}
+
+/// Whether nobody is accepted.
+#[derive(Debug, Default)]
+struct Deaf {
+    asked: bool,
+    is: bool,
+}
+
+/// A port that refuses connections, until Easemob is started on it.
+pub struct Closed {
+    socket: Socket,
+    addr: SocketAddr,
+}
+
+impl Closed {
+    /// A free port, held from now on.
+    pub fn new() -> Self {
+        Self::at((Ipv4Addr::LOCALHOST, 0).into())
+    }
+
+    fn at(addr: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_reuse_address(true).unwrap();
+        socket.bind(&addr.into()).unwrap();
+        let addr = socket.local_addr().unwrap().as_socket().unwrap();
+        Self { socket, addr }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// Starts Easemob here.
+    pub fn open(self) -> Easemob {
+        self.open_with(None)
+    }
+
+    fn open_with(self, tls: Option<Arc<rustls::ServerConfig>>) -> Easemob {
+        let shared = Arc::new(Shared {
+            seen: watch::Sender::default(),
+            tokens: Scripts::new(Script::read().give_token()),
+            sends: Scripts::new(Script::read().accept()),
+            tls,
+            sockets: Mutex::default(),
+            deaf: Mutex::default(),
+            deaf_changes: Condvar::new(),
+        });
+        let listener = self.listen(&shared);
+        Easemob {
+            addr: self.addr,
+            shared,
+            listener: Mutex::new(listener),
+            crowd: Mutex::default(),
+        }
+    }
+
+    fn listen(&self, shared: &Arc<Shared>) -> Arc<TcpListener> {
+        self.socket.listen(128).unwrap();
+        let listener: Arc<TcpListener> = Arc::new(self.socket.try_clone().unwrap().into());
+        thread::spawn({
+            let (listener, shared) = (Arc::clone(&listener), Arc::clone(shared));
+            move || accept(&listener, &shared)
+        });
+        listener
+    }
+}
+
+/// See the module.
+pub struct Easemob {
+    addr: SocketAddr,
+    shared: Arc<Shared>,
+    listener: Mutex<Arc<TcpListener>>,
+    /// What fills the queue while it is deaf.
+    crowd: Mutex<Vec<TcpStream>>,
+}
+
+impl Easemob {
+    /// On a free port, without TLS.
+    pub fn start() -> Self {
+        Closed::new().open()
+    }
+
+    /// On a free port, with TLS.
+    pub fn start_tls(config: Arc<rustls::ServerConfig>) -> Self {
+        Closed::new().open_with(Some(config))
+    }
+
+    /// Its base URL.
+    pub fn url(&self) -> String {
+        let scheme = if self.shared.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        format!("{scheme}://{}", self.addr)
+    }
+
+    /// What to do with the next message; several calls make a queue.
+    pub fn on_send(&self, script: Script) {
+        self.shared.sends.lock().unwrap().next.push_back(script);
+    }
+
+    /// What to do with the next request for a token.
+    pub fn on_token(&self, script: Script) {
+        self.shared.tokens.lock().unwrap().next.push_back(script);
+    }
+
+    /// What to do with every message from now on.
+    pub fn always_on_send(&self, script: Script) {
+        self.shared.sends.lock().unwrap().always = script;
+    }
+
+    /// What to do with every request for a token from now on.
+    pub fn always_on_token(&self, script: Script) {
+        self.shared.tokens.lock().unwrap().always = script;
+    }
+
+    /// What has happened so far.
+    pub fn seen(&self) -> Seen {
+        self.shared.seen.borrow().clone()
+    }
+
+    /// Waits until something has happened.
+    pub async fn until(&self, what: &str, happened: impl FnMut(&Seen) -> bool) -> Seen {
+        let mut seen = self.shared.seen.subscribe();
+        let result = match timeout(Duration::from_secs(10), seen.wait_for(happened)).await {
+            Ok(seen) => seen.unwrap().clone(),
+            Err(_) => panic!("not in time: {what}: {:?}", self.seen()),
+        };
+        result
+    }
+
+    /// Goes away: connections end, new ones are refused.
+    pub fn down(&self) {
+        // This also ends the thread that accepts.
+        let _ = SockRef::from(&**self.listener.lock().unwrap()).shutdown(std::net::Shutdown::Both);
+        self.cut();
+    }
+
+    /// Is back, where it was.
+    pub fn up(&self) {
+        *self.listener.lock().unwrap() = Closed::at(self.addr).listen(&self.shared);
+    }
+
+    /// Connections end, and new ones neither succeed nor fail.
+    pub fn black_hole(&self) {
+        let mut deaf = self.shared.deaf.lock().unwrap();
+        deaf.asked = true;
+        // The thread that accepts notices with the next one, which this is.
+        let waker = TcpStream::connect(self.addr).unwrap();
+        drop(self.shared.deaf_changes.wait_while(deaf, |deaf| !deaf.is));
+        self.cut();
+        SockRef::from(&**self.listener.lock().unwrap())
+            .listen(0)
+            .unwrap();
+        let mut crowd = vec![waker];
+        // The kernel leaves unanswered what has no room in the queue.
+        while let Ok(one) = TcpStream::connect_timeout(&self.addr, Duration::from_millis(100)) {
+            assert!(crowd.len() < 100, "the queue never fills");
+            crowd.push(one);
+        }
+        *self.crowd.lock().unwrap() = crowd;
+    }
+
+    /// Accepts again.
+    pub fn end_black_hole(&self) {
+        self.crowd.lock().unwrap().clear();
+        SockRef::from(&**self.listener.lock().unwrap())
+            .listen(128)
+            .unwrap();
+        self.hear();
+    }
+
+    fn hear(&self) {
+        self.shared.deaf.lock().unwrap().asked = false;
+        self.shared.deaf_changes.notify_all();
+    }
+
+    fn cut(&self) {
+        for socket in self.shared.sockets.lock().unwrap().drain(..) {
+            if let Some(socket) = socket.upgrade() {
+                let _ = socket.shutdown(std::net::Shutdown::Both);
+            }
+        }
+    }
+}
+
+impl Drop for Easemob {
+    fn drop(&mut self) {
+        self.down();
+        self.hear();
+    }
+}
+
+fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+    loop {
+        let mut deaf = shared.deaf.lock().unwrap();
+        deaf.is = deaf.asked;
+        shared.deaf_changes.notify_all();
+        let changes = &shared.deaf_changes;
+        deaf = changes.wait_while(deaf, |deaf| deaf.asked).unwrap();
+        deaf.is = false;
+        drop(deaf);
+        let socket = match listener.accept() {
+            Ok((socket, _)) => Arc::new(socket),
+            // Shut down.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => return,
+            Err(error) => panic!("{error}"),
+        };
+        if shared.deaf.lock().unwrap().asked {
+            continue;
+        }
+        shared.sockets.lock().unwrap().push(Arc::downgrade(&socket));
+        let mut number = 0;
+        shared.seen.send_modify(|seen| {
+            number = seen.connections;
+            seen.connections += 1;
+        });
+        let shared = Arc::clone(shared);
+        thread::spawn(move || {
+            connection::serve(&shared, number, socket);
+            shared.seen.send_modify(|seen| seen.ended += 1);
+        });
+    }
+}

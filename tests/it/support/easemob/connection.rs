@@ -1,0 +1,235 @@
+//! One connection: requests are read, written down, and done with as the script says.
+
+use std::{
+    io::{self, Read, Write},
+    net::{Shutdown, TcpStream},
+    sync::{Arc, atomic::Ordering},
+    thread,
+};
+
+use socket2::SockRef;
+
+use super::{
+    Received, Shared, TOKEN,
+    script::{Step, UNAUTHORIZED, http},
+};
+
+trait Stream: Read + Write {}
+impl<S: Read + Write> Stream for S {}
+
+/// Closed when the last one is gone.
+struct Socket(Arc<TcpStream>);
+
+impl Read for Socket {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        (&*self.0).read(bytes)
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (&*self.0).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        (&*self.0).flush()
+    }
+}
+
+/// The connection is over.
+struct Over;
+
+impl From<io::Error> for Over {
+    fn from(_: io::Error) -> Self {
+        Self
+    }
+}
+
+struct Connection<'a> {
+    shared: &'a Shared,
+    number: usize,
+    socket: Arc<TcpStream>,
+    stream: Box<dyn Stream>,
+    /// Read, and not yet part of a request that is done with.
+    buffer: Vec<u8>,
+    /// The request in the buffer is in the ledger.
+    noted: bool,
+}
+
+pub(super) fn serve(shared: &Shared, number: usize, socket: Arc<TcpStream>) {
+    socket.set_nodelay(true).unwrap();
+    let plain = Socket(Arc::clone(&socket));
+    let stream: Box<dyn Stream> = match &shared.tls {
+        None => Box::new(plain),
+        Some(config) => {
+            let tls = rustls::ServerConnection::new(Arc::clone(config)).unwrap();
+            Box::new(rustls::StreamOwned::new(tls, plain))
+        }
+    };
+    let mut connection = Connection {
+        shared,
+        number,
+        socket,
+        stream,
+        buffer: Vec::new(),
+        noted: false,
+    };
+    while connection.request().is_ok() {}
+}
+
+impl Connection<'_> {
+    /// One request, from its first byte to the last step of its script.
+    fn request(&mut self) -> Result<(), Over> {
+        let line = loop {
+            if let Some(end) = self.buffer.windows(2).position(|two| two == b"\r\n") {
+                break String::from_utf8_lossy(&self.buffer[..end]).into_owned();
+            }
+            self.more()?;
+        };
+        let scripts = if is_token(&line) {
+            &self.shared.tokens
+        } else {
+            &self.shared.sends
+        };
+        let script = scripts.lock().unwrap().next();
+        for step in script.0 {
+            self.play(step)?;
+        }
+        self.read_whole()?;
+        let (head, body) = parse(&self.buffer).expect("it was read whole");
+        self.buffer.drain(..head + body);
+        self.noted = false;
+        Ok(())
+    }
+
+    fn play(&mut self, step: Step) -> Result<(), Over> {
+        match step {
+            Step::Read => self.read_whole(),
+            Step::Accept => {
+                self.read_whole()?;
+                let answer = accepted(&self.buffer);
+                self.write(&answer)
+            }
+            Step::AcceptWith(number) => {
+                self.read_whole()?;
+                let token = format!("authorization: Bearer {TOKEN}{number}\r\n");
+                let answer = if String::from_utf8_lossy(&self.buffer).contains(&token) {
+                    accepted(&self.buffer)
+                } else {
+                    http(401, UNAUTHORIZED)
+                };
+                self.write(&answer)
+            }
+            Step::GiveToken => {
+                let number = self.shared.seen.borrow().tokens.len();
+                let body = format!(r#"{{"access_token":"{TOKEN}{number}","expires_in":86400}}"#);
+                self.write(&http(200, &body))
+            }
+            Step::Write(bytes) => self.write(&bytes),
+            Step::Drip(bytes, pause) => {
+                for byte in bytes {
+                    self.write(&[byte])?;
+                    thread::sleep(pause);
+                }
+                Ok(())
+            }
+            Step::Flood(bytes) => loop {
+                self.write(&bytes)?;
+            },
+            Step::Wait(gate) => {
+                gate.pass();
+                Ok(())
+            }
+            Step::Silence => loop {
+                self.more()?;
+            },
+            Step::Fin => {
+                let _ = self.socket.shutdown(Shutdown::Write);
+                // Bytes left unread would make a reset of it.
+                while self.more().is_ok() {}
+                Err(Over)
+            }
+            Step::Reset => {
+                SockRef::from(&*self.socket)
+                    .set_linger(Some(std::time::Duration::ZERO))
+                    .unwrap();
+                Err(Over)
+            }
+        }
+    }
+
+    fn read_whole(&mut self) -> Result<(), Over> {
+        while parse(&self.buffer).is_none() {
+            self.more()?;
+        }
+        Ok(())
+    }
+
+    /// Reads what comes next, and writes down a request that is now whole.
+    fn more(&mut self) -> Result<(), Over> {
+        let mut bytes = [0; 16 * 1024];
+        let count = self.stream.read(&mut bytes)?;
+        if count == 0 {
+            return Err(Over);
+        }
+        self.buffer.extend(&bytes[..count]);
+        let whole = parse(&self.buffer).filter(|_| !self.noted);
+        self.noted |= whole.is_some();
+        let received = whole.map(|(head, body)| Received {
+            connection: self.number,
+            head: String::from_utf8_lossy(&self.buffer[..head]).into_owned(),
+            body: serde_json::from_slice(&self.buffer[head..head + body]).unwrap_or_default(),
+        });
+        self.shared.seen.send_modify(|seen| {
+            seen.bytes_in += count;
+            match received {
+                Some(received) if is_token(&received.head) => seen.tokens.push(received),
+                Some(received) => seen.sends.push(received),
+                None => {}
+            }
+        });
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Over> {
+        self.stream.write_all(bytes)?;
+        self.stream.flush()?;
+        let count = bytes.len();
+        self.shared.seen.send_modify(|seen| seen.bytes_out += count);
+        Ok(())
+    }
+}
+
+fn is_token(head: &str) -> bool {
+    head.split(' ')
+        .nth(1)
+        .is_some_and(|path| path.ends_with("/token"))
+}
+
+/// Lengths of head and body, if all of it is there.
+fn parse(bytes: &[u8]) -> Option<(usize, usize)> {
+    let head = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+    let text = String::from_utf8_lossy(&bytes[..head]).to_ascii_lowercase();
+    let length = text
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length:"))
+        .expect("the gateway tells how long its requests are");
+    let body: usize = length.trim().parse().unwrap();
+    (bytes.len() >= head + body).then_some((head, body))
+}
+
+/// An ID for every recipient of the request.
+fn accepted(request: &[u8]) -> Vec<u8> {
+    let (head, body) = parse(request).expect("it was read whole");
+    let body: serde_json::Value = serde_json::from_slice(&request[head..head + body]).unwrap();
+    let to = body["to"].as_array().unwrap();
+    let ids = to.iter().map(|to| {
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed).to_string();
+        (to.as_str().unwrap().to_owned(), id.into())
+    });
+    let ids: serde_json::Map<_, _> = ids.collect();
+    let answer = serde_json::json!({ "data": ids, "timestamp": 1_700_000_000_000_u64 });
+    http(200, &answer.to_string())
+}
+
+static NEXT_ID: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
