@@ -60,7 +60,7 @@ pub(super) async fn send_media_message(
         declared: checked.declared,
         thumbnail: checked.thumbnail,
         message: checked.message,
-        send_timeout: messaging.timeouts.default,
+        send_timeout: messaging.default_deadline,
     };
     let sent = messaging.delivery.send_media(order).await;
     Ok(Response::new(answer_media(sent, &app)?))

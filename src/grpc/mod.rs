@@ -7,7 +7,7 @@ mod send;
 pub mod status;
 mod timeout;
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use tokio::sync::Semaphore;
 use tonic::{
@@ -34,6 +34,8 @@ pub struct Messaging {
     pub apps: Arc<Apps>,
     /// What sends.
     pub delivery: Delivery,
+    /// Time for the send after an upload, where the caller's deadline does not say.
+    pub default_deadline: Duration,
 }
 
 /// Bounds of the service as a whole, shared by all shards.

@@ -26,7 +26,7 @@ pub struct Call {
     pub path: String,
     /// All headers as sent, the bearer token among them.
     pub headers: HeaderMap,
-    /// The body as sent.
+    /// The body as sent; empty for an upload, see [`Sandbox::uploads`](super::Sandbox::uploads).
     pub body: Bytes,
     /// When its last byte had been read.
     pub arrived: Instant,
@@ -39,7 +39,8 @@ impl Call {
         serde_json::from_slice(&self.body).ok()
     }
 
-    /// What was answered; `None` before that, and where a fault leaves the call without an answer.
+    /// What was answered, but for the bytes of a downloaded file; `None` before that, and where a
+    /// fault leaves the call without an answer.
     pub fn answer(&self) -> Option<&Answer> {
         self.answer.get()
     }

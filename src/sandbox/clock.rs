@@ -1,4 +1,4 @@
-//! The time by which tokens age and quotas refill, which a test can hold still and move on.
+//! The time by which tokens and files age and quotas refill, which a test can hold still and move on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::clock::Clock;
+use super::pace::Pace;
 
 /// How a sandbox behaves. The defaults are the documented limits.
 #[derive(Clone)]
@@ -31,11 +32,22 @@ pub struct Config {
     pub content_bytes: usize,
     /// Most bytes of a whole send request; 0 switches it off. Default: 5120.
     pub request_bytes: usize,
+    /// Most bytes of a file; 0 switches it off. Default: 10 MiB.
+    pub file_bytes: u64,
+    /// How long a file can be downloaded. Default: 7 days.
+    pub file_retention: Duration,
+    /// How fast uploads are read, until [`Sandbox::set_upload_pace`](super::Sandbox::set_upload_pace).
+    /// Default: as fast as they come.
+    pub upload_pace: Pace,
+    /// Bytes that the system may take in for a connection before we read them; `None` leaves it to
+    /// the system, which takes megabytes, so that a client is long ahead of a slow reader. Default:
+    /// `None`.
+    pub receive_buffer: Option<usize>,
     /// How many calls and messages are let through. Default: the documented rates.
     pub quotas: Quotas,
     /// How much is remembered.
     pub keep: Keep,
-    /// What time it is for tokens and quotas. Default: the system's.
+    /// What time it is for tokens, quotas and files. Default: the system's.
     pub clock: Clock,
 }
 
@@ -53,6 +65,10 @@ impl Default for Config {
             strict: true,
             content_bytes: 3072,
             request_bytes: 5120,
+            file_bytes: 10 << 20,
+            file_retention: Duration::from_secs(7 * 24 * 60 * 60),
+            upload_pace: Pace::Full,
+            receive_buffer: None,
             quotas: Quotas::documented(),
             keep: Keep::default(),
             clock: Clock::system(),
@@ -92,10 +108,17 @@ pub struct Keep {
     pub messages: usize,
     /// Most bytes of messages. Default: 64 MiB.
     pub message_bytes: usize,
-    /// Most calls of each endpoint. Default: 1,000.
+    /// Most calls of each endpoint, and most uploads. Default: 1,000.
     pub calls: usize,
     /// Most bytes of calls of each endpoint. Default: 16 MiB.
     pub call_bytes: usize,
+    /// Most files. Default: 1,000.
+    pub files: usize,
+    /// Most bytes of files, those on their way included. Default: 256 MiB.
+    pub file_bytes: usize,
+    /// Most bytes of one file; a larger one is counted and hashed, and its bytes are not kept.
+    /// 0 keeps none. Default: 64 MiB.
+    pub largest_file: usize,
 }
 
 impl Default for Keep {
@@ -105,6 +128,9 @@ impl Default for Keep {
             message_bytes: 64 << 20,
             calls: 1_000,
             call_bytes: 16 << 20,
+            files: 1_000,
+            file_bytes: 256 << 20,
+            largest_file: 64 << 20,
         }
     }
 }
@@ -122,6 +148,10 @@ pub struct Quotas {
     pub chatrooms: Quota,
     /// Sends to named members of a group or a chat room.
     pub directed: Quota,
+    /// Uploads of files.
+    pub uploads: Option<Rate>,
+    /// Downloads of files.
+    pub downloads: Option<Rate>,
 }
 
 impl Quotas {
@@ -140,6 +170,8 @@ impl Quotas {
             groups: both(Rate::per_second(20)),
             chatrooms: both(Rate::per_second(100)),
             directed: both(Rate::per_second(100)),
+            uploads: Some(Rate::per_second(100)),
+            downloads: Some(Rate::per_second(100)),
         }
     }
 
@@ -151,6 +183,8 @@ impl Quotas {
             groups: Quota::off(),
             chatrooms: Quota::off(),
             directed: Quota::off(),
+            uploads: None,
+            downloads: None,
         }
     }
 }

@@ -15,12 +15,27 @@ pub enum Endpoint {
     SendToGroupMembers,
     /// `POST /messages/chatrooms/users`
     SendToChatroomMembers,
+    /// `POST /chatfiles`
+    Upload,
+    /// `GET /chatfiles/{uuid}`
+    Download,
 }
 
 impl Endpoint {
     /// Every endpoint, in the order of its discriminant.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Token,
+        Self::SendToUsers,
+        Self::SendToGroups,
+        Self::SendToChatrooms,
+        Self::SendToGroupMembers,
+        Self::SendToChatroomMembers,
+        Self::Upload,
+        Self::Download,
+    ];
+
+    /// Those that send a message.
+    pub const SENDS: [Self; 5] = [
         Self::SendToUsers,
         Self::SendToGroups,
         Self::SendToChatrooms,
@@ -28,7 +43,7 @@ impl Endpoint {
         Self::SendToChatroomMembers,
     ];
 
-    /// The path after `/{org}/{app}` or `/app-id/{app_id}`.
+    /// The path after `/{org}/{app}` or `/app-id/{app_id}`; in braces what differs from call to call.
     pub fn path(self) -> &'static str {
         match self {
             Self::Token => "/token",
@@ -37,6 +52,8 @@ impl Endpoint {
             Self::SendToChatrooms => "/messages/chatrooms",
             Self::SendToGroupMembers => "/messages/chatgroups/users",
             Self::SendToChatroomMembers => "/messages/chatrooms/users",
+            Self::Upload => "/chatfiles",
+            Self::Download => "/chatfiles/{uuid}",
         }
     }
 

@@ -6,22 +6,48 @@ use std::time::Duration;
 
 use axum::http::header::LOCATION;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
 use super::answer::Answer;
 use super::endpoint::{Endpoint, PerEndpoint};
 use super::locked;
+use super::pace::Pace;
 use super::refusal::Refusal;
+use super::wire::Takeover;
 
 /// What happens to one request in place of the normal answer.
 ///
-/// But for [`Fault::reset_before_read`] the whole request is read first and shows up in
-/// [`Sandbox::calls`](super::Sandbox::calls). Only [`Fault::delay`], [`Fault::truncated`] and
-/// [`Fault::drip`] treat the request as usual, so only they accept a message.
+/// But for [`Fault::reset_before_read`] and [`Fault::at_byte`] the whole request is read first and shows up in
+/// [`Sandbox::calls`](super::Sandbox::calls). Only [`Fault::delay`], [`Fault::truncated`],
+/// [`Fault::drip`] and [`Fault::slow`] treat the request as usual, so only they accept a message or
+/// a file.
 #[derive(Debug, Clone)]
 pub struct Fault {
     pub(super) pause: Duration,
     pub(super) effect: Effect,
+    /// The byte of an upload's body at which it happens.
+    pub(super) at_byte: Option<u64>,
+    pub(super) then: Then,
+    /// How fast an upload is read from there on.
+    pub(super) pace: Option<Pace>,
+}
+
+/// What follows an answer that was given while the upload was still coming.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// FIN; what still comes is read and dropped, so that the client gets to see the answer. What
+    /// proxies do.
+    Drain,
+    /// FIN, and the socket is closed: the client's next bytes are met by RST, which may take the
+    /// answer with it.
+    Close,
+    /// RST at once, likewise.
+    Reset,
+    /// The connection stays, and nothing more is read.
+    Stall,
+    /// The connection stays, and so many bytes are read in a second.
+    Slow(u32),
 }
 
 /// What follows the pause.
@@ -37,6 +63,22 @@ pub(super) enum Effect {
     Drip(Duration),
 }
 
+impl Effect {
+    /// Whether the request is treated as usual.
+    pub(super) fn serves(&self) -> bool {
+        matches!(self, Self::Normal | Self::Truncate | Self::Drip(_))
+    }
+
+    /// What the client gets of a normal answer.
+    pub(super) fn deliver(&self, answer: Answer) -> Response {
+        match self {
+            Self::Truncate => Takeover::truncated(&answer).into_response(),
+            Self::Drip(gap) => Takeover::drip(&answer, *gap).into_response(),
+            _ => answer.into_response(),
+        }
+    }
+}
+
 impl Default for Fault {
     /// No fault.
     fn default() -> Self {
@@ -49,7 +91,39 @@ impl Fault {
         Self {
             pause: Duration::ZERO,
             effect,
+            at_byte: None,
+            then: Then::Drain,
+            pace: None,
         }
+    }
+
+    /// For uploads: happens once so many bytes of the body were read, in the middle of the request.
+    ///
+    /// No byte more is read meanwhile, nor after it but for [`Then`]; of the faults that treat the
+    /// request as usual, the pause and the pace begin there. A body of fewer bytes is read to its end,
+    /// as without this.
+    pub fn at_byte(mut self, bytes: u64) -> Self {
+        self.at_byte = Some(bytes);
+        self
+    }
+
+    /// For uploads with [`Fault::at_byte`]: what follows the answer. [`Then::Drain`] if not said.
+    pub fn then(mut self, then: Then) -> Self {
+        self.then = then;
+        self
+    }
+
+    /// For uploads: the normal answer, to a request that is read this slowly.
+    pub fn slow(bytes_per_second: u32) -> Self {
+        Self {
+            pace: Some(Pace::BytesPerSecond(bytes_per_second)),
+            ..Self::default()
+        }
+    }
+
+    /// For uploads: reads so many bytes and then nothing more, nor answers, until the client gives up.
+    pub fn stall(bytes: u64) -> Self {
+        Self::silence().at_byte(bytes)
     }
 
     /// Holds the fault back for so long, after the request was read.

@@ -10,7 +10,7 @@ use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use axum::{BoxError, Router};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
@@ -22,7 +22,7 @@ use super::endpoint::Endpoint;
 use super::fault::Effect;
 use super::refusal::Refusal;
 use super::wire::Takeover;
-use super::{inspect, send, token};
+use super::{file, inspect, send, token};
 
 /// Most bytes of a request that are held in memory, whatever its endpoint allows.
 const MOST_BYTES: usize = 1 << 20;
@@ -35,7 +35,16 @@ pub(super) fn router(sandbox: Arc<State>) -> Router {
             let answer = move |sandbox: extract::State<Arc<State>>, address, request| {
                 call(sandbox.0, endpoint, address, request)
             };
-            router = router.route(&format!("{prefix}{}", endpoint.path()), post(answer));
+            let answer = match endpoint {
+                Endpoint::Upload => post(
+                    async |sandbox: extract::State<Arc<State>>, address, request| {
+                        file::upload(&sandbox.0, address, request).await
+                    },
+                ),
+                Endpoint::Download => get(answer),
+                _ => post(answer),
+            };
+            router = router.route(&format!("{prefix}{}", endpoint.path()), answer);
         }
     }
     router
@@ -44,18 +53,22 @@ pub(super) fn router(sandbox: Arc<State>) -> Router {
         .with_state(sandbox)
 }
 
-/// Whose app a path names.
+/// Whose app a path names, and which file of it.
 #[derive(Deserialize)]
-struct Address {
+pub(super) struct Address {
     org: Option<String>,
     app: Option<String>,
     app_id: Option<String>,
+    uuid: Option<String>,
 }
+
+/// An address that may be none.
+pub(super) type Addressed = Result<Path<Address>, PathRejection>;
 
 async fn call(
     sandbox: Arc<State>,
     endpoint: Endpoint,
-    address: Result<Path<Address>, PathRejection>,
+    address: Addressed,
     request: Request,
 ) -> Response {
     let fault = sandbox.script.next(endpoint);
@@ -80,42 +93,66 @@ async fn call(
         Effect::Silence => std::future::pending().await,
         Effect::Say(ref answer) => answer.clone(),
         Effect::Normal | Effect::Truncate | Effect::Drip(_) => {
-            answer(&sandbox, endpoint, address, &parts, &body).unwrap_or_else(Answer::from)
+            let answer = answer(&sandbox, endpoint, address, &parts, &body).await;
+            answer.unwrap_or_else(Answer::from)
         }
     };
-    call.answered(answer.clone());
-    match fault.effect {
-        Effect::Truncate => Takeover::truncated(&answer).into_response(),
-        Effect::Drip(gap) => Takeover::drip(&answer, gap).into_response(),
-        _ => answer.into_response(),
+    let mut told = answer.clone();
+    if endpoint == Endpoint::Download && answer.status.is_success() {
+        // A file that had to go is not kept in memory for having been downloaded once.
+        told.body = Bytes::new();
     }
+    call.answered(told);
+    fault.effect.deliver(answer)
 }
 
 /// The answer by the reference.
-fn answer(
+async fn answer(
     sandbox: &State,
     endpoint: Endpoint,
-    address: Result<Path<Address>, PathRejection>,
+    address: Addressed,
     parts: &Parts,
     body: &Bytes,
 ) -> Result<Answer, Refusal> {
+    let address = known(sandbox, endpoint, address, parts)?;
+    if endpoint != Endpoint::Download && !is_json(&parts.headers) {
+        return Err(Refusal::content_type());
+    }
+    within_rate(sandbox, endpoint)?;
+    match endpoint {
+        Endpoint::Token => token::issue(sandbox, body),
+        Endpoint::Download => {
+            let uuid = address.uuid.unwrap_or_default();
+            file::download(sandbox, &uuid, parts).await
+        }
+        _ => send::accept(sandbox, endpoint, parts, body),
+    }
+}
+
+/// Lets a call pass that is for our app, and from someone who may use it.
+pub(super) fn known(
+    sandbox: &State,
+    endpoint: Endpoint,
+    address: Addressed,
+    parts: &Parts,
+) -> Result<Address, Refusal> {
     let Ok(Path(address)) = address else {
         return Err(Refusal::no_such_path());
     };
     check_app(sandbox, &address, parts.uri.path())?;
-    let now = sandbox.config.clock.now();
     if endpoint != Endpoint::Token {
+        let now = sandbox.config.clock.now();
         sandbox.tokens.check(&parts.headers, now)?;
     }
-    if !is_json(&parts.headers) {
-        return Err(Refusal::content_type());
-    }
-    if !sandbox.quotas.call(endpoint, now) {
-        return Err(Refusal::too_many_calls());
-    }
-    match endpoint {
-        Endpoint::Token => token::issue(sandbox, body),
-        _ => send::accept(sandbox, endpoint, parts, body),
+    Ok(address)
+}
+
+/// Counts a call, if one more may pass.
+pub(super) fn within_rate(sandbox: &State, endpoint: Endpoint) -> Result<(), Refusal> {
+    if sandbox.quotas.call(endpoint, sandbox.config.clock.now()) {
+        Ok(())
+    } else {
+        Err(Refusal::too_many_calls())
     }
 }
 
@@ -190,7 +227,7 @@ mod tests {
             post_token(&sandbox, "/app-id/sandbox-app-id/token").status,
             200
         );
-        for endpoint in Endpoint::ALL.into_iter().skip(1) {
+        for endpoint in Endpoint::SENDS {
             for prefix in ["/sandbox/demo", "/app-id/sandbox-app-id"] {
                 let authorization = format!("Bearer {token}");
                 let headers = [JSON, ("authorization", authorization.as_str())];
@@ -240,7 +277,10 @@ mod tests {
             assert_eq!(post_token(&sandbox, path).status, 404, "{path}");
         }
         for method in ["GET", "PUT", "DELETE"] {
-            for endpoint in Endpoint::ALL {
+            for endpoint in Endpoint::ALL
+                .into_iter()
+                .filter(|one| *one != Endpoint::Download)
+            {
                 let reply = testing::call(&sandbox, method, &path(endpoint), &[], "");
                 assert_eq!(reply.status, 405);
                 assert_eq!(reply.header("allow"), Some("POST"));
@@ -282,7 +322,7 @@ mod tests {
     #[test]
     fn a_call_without_a_token_is_unauthorized_whatever_it_says() {
         let sandbox = start();
-        for endpoint in Endpoint::ALL.into_iter().skip(1) {
+        for endpoint in Endpoint::SENDS {
             let reply = testing::call(&sandbox, "POST", &path(endpoint), &[JSON], "{");
             let (status, error, text) = reply.error();
             assert_eq!((status, error.as_str()), (401, "unauthorized"));

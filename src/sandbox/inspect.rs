@@ -1,4 +1,4 @@
-//! What the API has not: `/sandbox/messages`, to see what arrived and to forget it.
+//! What the API has not: `/sandbox/messages` and `/sandbox/files`, to see what arrived and to forget it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,13 +11,16 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::State;
+use super::file::File;
 use super::messages::{Filter, Message};
 
 /// The longest wait; a client that wants more asks again.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 pub(super) fn router() -> Router<Arc<State>> {
-    Router::new().route("/sandbox/messages", get(list).delete(clear))
+    Router::new()
+        .route("/sandbox/messages", get(list).delete(clear))
+        .route("/sandbox/files", get(list_files).delete(clear_files))
 }
 
 #[derive(Deserialize)]
@@ -40,8 +43,14 @@ struct Listed {
     messages: Vec<Arc<Message>>,
 }
 
-fn each<S: Serializer>(messages: &[Arc<Message>], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(messages.iter().map(Arc::as_ref))
+#[derive(Serialize)]
+struct ListedFiles {
+    #[serde(serialize_with = "each")]
+    files: Vec<Arc<File>>,
+}
+
+fn each<T: Serialize, S: Serializer>(items: &[Arc<T>], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(items.iter().map(Arc::as_ref))
 }
 
 #[derive(Serialize)]
@@ -77,6 +86,17 @@ async fn list(
 
 async fn clear(sandbox: extract::State<Arc<State>>) -> StatusCode {
     sandbox.messages.clear();
+    StatusCode::NO_CONTENT
+}
+
+async fn list_files(sandbox: extract::State<Arc<State>>) -> Json<ListedFiles> {
+    Json(ListedFiles {
+        files: sandbox.files.list(),
+    })
+}
+
+async fn clear_files(sandbox: extract::State<Arc<State>>) -> StatusCode {
+    sandbox.files.clear();
     StatusCode::NO_CONTENT
 }
 

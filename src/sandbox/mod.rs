@@ -3,8 +3,8 @@
 //! It answers as the REST reference says, not as our client expects: it uses nothing else of this
 //! crate, so that a misunderstanding on one side cannot be met by the same one on the other.
 //!
-//! A call comes in by [`wire`], passes [`front`], and is answered by [`token`] or [`send`]; what was
-//! sent is looked at by [`inspect`] over HTTP and by [`Sandbox`] from a test. `docs/sandbox.md`
+//! A call comes in by [`wire`], passes [`front`], and is answered by [`token`], [`send`] or [`mod@file`];
+//! what was sent is looked at by [`inspect`] over HTTP and by [`Sandbox`] from a test. `docs/sandbox.md`
 //! tells what is checked.
 
 mod answer;
@@ -13,9 +13,11 @@ mod clock;
 mod config;
 mod endpoint;
 mod fault;
+mod file;
 mod front;
 mod inspect;
 mod messages;
+mod pace;
 mod quota;
 mod refusal;
 mod ring;
@@ -31,8 +33,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
 pub use answer::Answer;
@@ -40,8 +43,10 @@ pub use calls::Call;
 pub use clock::Clock;
 pub use config::{Config, Keep, Quota, Quotas, Rate, TokenUnit};
 pub use endpoint::Endpoint;
-pub use fault::Fault;
+pub use fault::{Fault, Then};
+pub use file::{File, Part, Upload, UploadState};
 pub use messages::{Filter, Message};
+pub use pace::Pace;
 pub use refusal::REASON_HEADER;
 
 /// A running sandbox, on a thread and a runtime of its own. Dropping it ends both, and every
@@ -66,6 +71,9 @@ struct State {
     tokens: token::Tokens,
     quotas: quota::Quotas,
     ids: send::Ids,
+    files: file::Files,
+    uploads: file::Ledger,
+    upload_pace: watch::Sender<Pace>,
 }
 
 impl Sandbox {
@@ -73,6 +81,10 @@ impl Sandbox {
     pub fn start(config: Config) -> io::Result<Self> {
         let listener = TcpListener::bind(config.listen)?;
         listener.set_nonblocking(true)?;
+        if let Some(bytes) = config.receive_buffer {
+            // Accepted sockets inherit it.
+            SockRef::from(&listener).set_recv_buffer_size(bytes)?;
+        }
         let addr = listener.local_addr()?;
         let state = Arc::new(State {
             application: Uuid::new_v4().to_string(),
@@ -82,6 +94,9 @@ impl Sandbox {
             tokens: token::Tokens::new(),
             quotas: quota::Quotas::new(config.quotas),
             ids: send::Ids::new(),
+            files: file::Files::new(config.keep),
+            uploads: file::Ledger::new(config.keep),
+            upload_pace: watch::Sender::new(config.upload_pace),
             config,
         });
         let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -184,6 +199,44 @@ impl Sandbox {
         self.in_time(timeout, first).await
     }
 
+    /// The files stored, oldest first, as many as are kept.
+    pub fn files(&self) -> Vec<Arc<File>> {
+        self.state.files.list()
+    }
+
+    /// Forgets all files.
+    pub fn clear_files(&self) {
+        self.state.files.clear();
+    }
+
+    /// How each upload stands whose headers were read, oldest first, as many as are kept.
+    pub fn uploads(&self) -> Vec<Upload> {
+        self.state.uploads.list()
+    }
+
+    /// Forgets all uploads, also those under way, which go on.
+    pub fn clear_uploads(&self) {
+        self.state.uploads.clear();
+    }
+
+    /// Waits until so many uploads match; false where they did not in time.
+    pub async fn wait_for_uploads(
+        &self,
+        count: usize,
+        matches: impl Fn(&Upload) -> bool + Send + Sync + 'static,
+        timeout: Duration,
+    ) -> bool {
+        let state = Arc::clone(&self.state);
+        let reached = async move { state.uploads.reach(count, matches).await };
+        self.in_time(timeout, reached).await.is_some()
+    }
+
+    /// How fast uploads are read from now on, those under way included. What has come in before
+    /// may still be seen.
+    pub fn set_upload_pace(&self, pace: Pace) {
+        self.state.upload_pace.send_replace(pace);
+    }
+
     /// Refuses every token issued so far.
     pub fn revoke_tokens(&self) {
         self.state.tokens.revoke_all();
@@ -194,7 +247,7 @@ impl Sandbox {
         self.state.tokens.force_ttl(ttl.into());
     }
 
-    /// Moves the time on by which tokens age and quotas refill.
+    /// Moves the time on by which tokens and files age and quotas refill.
     pub fn advance(&self, by: Duration) {
         self.state.config.clock.advance(by);
     }

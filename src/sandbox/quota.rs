@@ -15,6 +15,8 @@ pub(super) struct Quotas {
     groups: Quota,
     chatrooms: Quota,
     directed: Quota,
+    uploads: Window,
+    downloads: Window,
 }
 
 impl Quotas {
@@ -25,33 +27,37 @@ impl Quotas {
             groups: Quota::new(quotas.groups),
             chatrooms: Quota::new(quotas.chatrooms),
             directed: Quota::new(quotas.directed),
+            uploads: Window::new(quotas.uploads),
+            downloads: Window::new(quotas.downloads),
         }
     }
 
     /// Whether one more call may pass now; if so, it is counted.
     pub(super) fn call(&self, endpoint: Endpoint, now: Duration) -> bool {
-        match self.quota(endpoint) {
-            Some(quota) => quota.calls.take(now, 1),
-            None => self.token.take(now, 1),
-        }
+        let calls = match endpoint {
+            Endpoint::Token => &self.token,
+            Endpoint::SendToUsers => &self.users.calls,
+            Endpoint::SendToGroups => &self.groups.calls,
+            Endpoint::SendToChatrooms => &self.chatrooms.calls,
+            // Groups and rooms share one row of the documented table.
+            Endpoint::SendToGroupMembers | Endpoint::SendToChatroomMembers => &self.directed.calls,
+            Endpoint::Upload => &self.uploads,
+            Endpoint::Download => &self.downloads,
+        };
+        calls.take(now, 1)
     }
 
     /// Whether so many more messages may pass now; if so, they are counted, else none of them is.
     pub(super) fn messages(&self, endpoint: Endpoint, now: Duration, count: usize) -> bool {
-        self.quota(endpoint)
-            .is_none_or(|quota| quota.messages.take(now, count))
-    }
-
-    /// `None` for `/token`, which sends nothing.
-    fn quota(&self, endpoint: Endpoint) -> Option<&Quota> {
-        match endpoint {
-            Endpoint::Token => None,
-            Endpoint::SendToUsers => Some(&self.users),
-            Endpoint::SendToGroups => Some(&self.groups),
-            Endpoint::SendToChatrooms => Some(&self.chatrooms),
-            // Groups and rooms share one row of the documented table.
-            Endpoint::SendToGroupMembers | Endpoint::SendToChatroomMembers => Some(&self.directed),
-        }
+        let quota = match endpoint {
+            Endpoint::SendToUsers => &self.users,
+            Endpoint::SendToGroups => &self.groups,
+            Endpoint::SendToChatrooms => &self.chatrooms,
+            Endpoint::SendToGroupMembers | Endpoint::SendToChatroomMembers => &self.directed,
+            // They send nothing.
+            Endpoint::Token | Endpoint::Upload | Endpoint::Download => return true,
+        };
+        quota.messages.take(now, count)
     }
 }
 
@@ -152,9 +158,11 @@ mod tests {
             groups: one,
             chatrooms: one,
             directed: one,
+            uploads: Some(Rate::per_second(1)),
+            downloads: Some(Rate::per_second(1)),
         });
         let passed = Endpoint::ALL.map(|endpoint| quotas.call(endpoint, MS(0)));
-        assert_eq!(passed, [true, true, true, true, true, false]);
+        assert_eq!(passed, [true, true, true, true, true, false, true, true]);
         assert!(quotas.messages(Endpoint::SendToGroupMembers, MS(0), 1));
         assert!(!quotas.messages(Endpoint::SendToChatroomMembers, MS(0), 1));
     }

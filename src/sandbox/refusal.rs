@@ -43,13 +43,48 @@ impl Refusal {
 
     /// JSON that cannot be read, or a field of the wrong type.
     pub(super) fn invalid(reason: impl Into<String>) -> Self {
-        let mut refusal = Self::new(
+        Self::new(
             StatusCode::BAD_REQUEST,
             "invalid_request_body",
             "Request body is invalid. Please check body is correct.",
-        );
-        refusal.reason = Some(reason.into());
-        refusal
+        )
+        .because(reason)
+    }
+
+    /// Says why in a header, for whom the documented words are not enough.
+    pub(super) fn because(mut self, reason: impl Into<String>) -> Self {
+        self.reason = Some(reason.into());
+        self
+    }
+
+    /// An upload that is no form with a file in it.
+    pub(super) fn no_file(reason: impl Into<String>) -> Self {
+        let text = "file must be provided.";
+        Self::new(StatusCode::BAD_REQUEST, "illegal_argument", text).because(reason)
+    }
+
+    pub(super) fn file_too_large() -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "file exceeding maximum limit",
+            "the file size exceeds the maximum limit.",
+        )
+    }
+
+    pub(super) fn unknown_file() -> Self {
+        let text = "file may not exists";
+        Self::new(StatusCode::NOT_FOUND, "entity_not_found", text)
+    }
+
+    pub(super) fn file_expired(uuid: &str) -> Self {
+        let text = format!("file {uuid} is expired");
+        Self::new(StatusCode::NOT_FOUND, "file_expired", text)
+    }
+
+    /// Neither status nor words are documented. 401 would have clients fetch another token.
+    pub(super) fn wrong_share_secret() -> Self {
+        let text = "share-secret is missing or wrong";
+        Self::new(StatusCode::FORBIDDEN, "forbidden_op", text)
     }
 
     /// A field of a message that is missing, empty or too long.

@@ -147,3 +147,75 @@ pub(super) fn text_to(endpoint: Endpoint, to: &[&str]) -> Value {
     }
     message
 }
+
+/// What ends a form; it stands between its parts, too, but for the last two dashes.
+const BOUNDARY: &str = "----sandbox";
+
+/// A form of one part, as clients send it.
+pub(super) fn form(name: &str, filename: &str, content: &[u8]) -> Vec<u8> {
+    let disposition = format!("form-data; name=\"{name}\"; filename=\"{filename}\"");
+    form_of(&[(&disposition, "text/plain", content)])
+}
+
+/// A form of parts, each with its disposition, content type and content.
+pub(super) fn form_of(parts: &[(&str, &str, &[u8])]) -> Vec<u8> {
+    let mut form = Vec::new();
+    for (disposition, content_type, content) in parts {
+        let head = format!(
+            "--{BOUNDARY}\r\ncontent-disposition: {disposition}\r\ncontent-type: {content_type}\r\n\r\n"
+        );
+        form.extend_from_slice(head.as_bytes());
+        form.extend_from_slice(content);
+        form.extend_from_slice(b"\r\n");
+    }
+    form.extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
+    form
+}
+
+/// The head of an upload, with whatever else it says, such as how long it is.
+pub(super) fn upload_head(token: &str, headers: &[(&str, &str)]) -> Vec<u8> {
+    let mut head = format!(
+        "POST /sandbox/demo/chatfiles HTTP/1.1\r\nhost: sandbox.test\r\nauthorization: Bearer {token}\r\n\
+         content-type: multipart/form-data; boundary={BOUNDARY}\r\nconnection: close\r\n"
+    );
+    for (name, value) in headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    (head + "\r\n").into_bytes()
+}
+
+/// The bytes of an upload.
+pub(super) fn upload_request(token: &str, headers: &[(&str, &str)], form: &[u8]) -> Vec<u8> {
+    let length = form.len().to_string();
+    let headers = [headers, &[("content-length", length.as_str())]].concat();
+    [upload_head(token, &headers).as_slice(), form].concat()
+}
+
+pub(super) fn upload(
+    sandbox: &Sandbox,
+    token: &str,
+    headers: &[(&str, &str)],
+    form: &[u8],
+) -> Reply {
+    let request = upload_request(token, headers, form);
+    Reply::parse(&exchange(sandbox, &request).unwrap())
+}
+
+/// The UUID that an upload was given.
+pub(super) fn uuid(reply: &Reply) -> String {
+    let json = reply.json();
+    let uuid = json["entities"][0]["uuid"].as_str();
+    uuid.unwrap_or_else(|| panic!("no file: {json}")).to_owned()
+}
+
+pub(super) fn download(
+    sandbox: &Sandbox,
+    token: &str,
+    uuid: &str,
+    headers: &[(&str, &str)],
+) -> Reply {
+    let authorization = format!("Bearer {token}");
+    let headers = [headers, &[("authorization", authorization.as_str())]].concat();
+    let path = format!("/sandbox/demo/chatfiles/{uuid}");
+    call(sandbox, "GET", &path, &headers, "")
+}

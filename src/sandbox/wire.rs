@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, Request};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -22,6 +23,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt;
 
 use super::answer::Answer;
+use super::fault::Then;
+use super::pace::{Pace, Paced, Valve};
 
 /// What becomes of a socket in place of an HTTP response. Travels as a response's extension.
 #[derive(Debug, Clone)]
@@ -38,9 +41,29 @@ pub(super) enum Takeover {
         body: Bytes,
         gap: Duration,
     },
+    /// An answer to a request that is still coming.
+    Early { answer: Bytes, then: Then },
 }
 
+/// How long what follows an early answer is read, as a proxy would.
+const LINGER: Duration = Duration::from_secs(30);
+
 impl Takeover {
+    /// An answer before the request was read to its end.
+    pub(super) fn early(mut answer: Answer, then: Then) -> Self {
+        // A server that stalls has not thought of closing.
+        if matches!(then, Then::Drain | Then::Close | Then::Reset) {
+            let close = HeaderValue::from_static("close");
+            answer.headers.insert(CONNECTION, close);
+        }
+        let mut bytes = answer.head();
+        bytes.extend_from_slice(&answer.body);
+        Self::Early {
+            answer: bytes.into(),
+            then,
+        }
+    }
+
     /// The second half of the body is missing.
     pub(super) fn truncated(answer: &Answer) -> Self {
         let mut bytes = answer.head();
@@ -91,8 +114,11 @@ pub(super) async fn serve(listener: TcpListener, router: Router) -> Infallible {
 async fn connection(stream: TcpStream, router: Router) {
     // Without it, an answer that is written in pieces waits for the client's delayed ACK.
     let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request: Request<Incoming>| {
+    let valve = Valve::new();
+    let stream = Paced::new(stream, valve.clone());
+    let service = service_fn(move |mut request: Request<Incoming>| {
         let router = router.clone();
+        request.extensions_mut().insert(valve.clone());
         Box::pin(async move {
             let Ok(mut response) = router.oneshot(request.map(Body::new)).await;
             match response.extensions_mut().remove::<Takeover>() {
@@ -105,7 +131,7 @@ async fn connection(stream: TcpStream, router: Router) {
         .timer(TokioTimer::new())
         .serve_connection(TokioIo::new(stream), service);
     let ended = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
-    let stream = connection.into_parts().io.into_inner();
+    let stream = connection.into_parts().io.into_inner().into_inner();
     // How the client takes what follows is the client's affair.
     let _ = match ended {
         Ok(()) => close(stream).await,
@@ -137,7 +163,35 @@ async fn take_over(mut stream: TcpStream, takeover: &Takeover) -> io::Result<()>
             }
             close(stream).await
         }
+        Takeover::Early { answer, then } => {
+            stream.write_all(answer).await?;
+            follow_up(stream, *then).await
+        }
     }
+}
+
+/// What comes after an answer that came early.
+async fn follow_up(mut stream: TcpStream, then: Then) -> io::Result<()> {
+    match then {
+        Then::Drain => {
+            stream.shutdown().await?;
+            let _ = tokio::time::timeout(LINGER, read_at(stream, Pace::Full)).await;
+            Ok(())
+        }
+        Then::Close => close(stream).await,
+        Then::Reset => SockRef::from(&stream).set_linger(Some(Duration::ZERO)),
+        Then::Stall => read_at(stream, Pace::Stopped).await,
+        Then::Slow(rate) => read_at(stream, Pace::BytesPerSecond(rate)).await,
+    }
+}
+
+/// Reads and drops what comes, until the client ends it.
+async fn read_at(stream: TcpStream, pace: Pace) -> io::Result<()> {
+    let valve = Valve::new();
+    valve.set(pace);
+    let mut stream = Paced::new(stream, valve);
+    tokio::io::copy(&mut stream, &mut tokio::io::sink()).await?;
+    Ok(())
 }
 
 async fn close(mut stream: TcpStream) -> io::Result<()> {

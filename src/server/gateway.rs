@@ -87,6 +87,7 @@ impl Gateway {
         let messaging = Messaging {
             apps: Arc::clone(&self.apps),
             delivery,
+            default_deadline: self.config.default_deadline,
         };
         let health = self.readiness.health_service();
         Ok(grpc::service(messaging, &self.bounds, health))
