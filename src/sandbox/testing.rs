@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Endpoint, Sandbox};
+use super::{Config, Endpoint, Sandbox};
 
 /// Longer than anything here takes; a test that hits it has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -49,6 +49,24 @@ impl Reply {
             body: bytes[end + 4..].to_vec(),
         }
     }
+}
+
+/// A sandbox for tests, and a token for it.
+pub(super) fn start() -> (Sandbox, String) {
+    start_with(Config::for_tests())
+}
+
+pub(super) fn start_with(config: Config) -> (Sandbox, String) {
+    let sandbox = Sandbox::start(config).unwrap();
+    let token = token(&sandbox);
+    (sandbox, token)
+}
+
+/// Random bytes.
+pub(super) fn noise(bytes: usize) -> Vec<u8> {
+    std::iter::repeat_with(|| fastrand::u8(..))
+        .take(bytes)
+        .collect()
 }
 
 pub(super) fn connect(sandbox: &Sandbox) -> TcpStream {

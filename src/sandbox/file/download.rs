@@ -99,17 +99,14 @@ mod tests {
     use std::time::Duration;
 
     use super::disposition;
-    use crate::sandbox::testing::{call, download, form, form_of, get, token, upload, uuid};
+    use crate::sandbox::testing::{call, download, form, form_of, get, start_with, upload, uuid};
     use crate::sandbox::{Clock, Config, Endpoint, Fault, Rate, Sandbox};
 
     fn start() -> (Sandbox, String) {
-        let sandbox = Sandbox::start(Config {
+        start_with(Config {
             clock: Clock::frozen(),
             ..Config::for_tests()
         })
-        .unwrap();
-        let token = token(&sandbox);
-        (sandbox, token)
     }
 
     #[test]
@@ -200,8 +197,7 @@ mod tests {
     fn a_download_wants_a_token_and_keeps_to_its_rate() {
         let mut config = Config::for_tests();
         config.quotas.downloads = Some(Rate::per_minute(1));
-        let sandbox = Sandbox::start(config).unwrap();
-        let token = token(&sandbox);
+        let (sandbox, token) = start_with(config);
         assert_eq!(get(&sandbox, "/sandbox/demo/chatfiles/1").status, 401);
         assert_eq!(download(&sandbox, &token, "1", &[]).status, 404);
         assert_eq!(download(&sandbox, &token, "1", &[]).status, 429);

@@ -4,6 +4,7 @@ mod download;
 mod form;
 mod incoming;
 mod ledger;
+mod store;
 mod thumbnail;
 mod upload;
 
