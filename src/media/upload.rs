@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
+use ring::digest::{Context as Digest, SHA256};
 use tokio_stream::Stream;
 
 use super::{Config, Error, Finish, Frame, MAX_CHUNK_BYTES, pace::Pace};
@@ -52,7 +52,7 @@ pub struct Upload {
     declared: Option<u64>,
     /// A frame that was read and belongs to what comes next.
     pending: Option<Frame>,
-    hasher: Sha256,
+    digest: Digest,
     count: u64,
     state: State,
 }
@@ -77,7 +77,7 @@ impl Upload {
             section: Section::File,
             declared: None,
             pending: None,
-            hasher: Sha256::new(),
+            digest: Digest::new(&SHA256),
             count: 0,
             state: State::Open,
         }
@@ -87,7 +87,7 @@ impl Upload {
     pub fn begin(&mut self, section: Section, declared: Option<u64>) {
         self.section = section;
         self.declared = declared;
-        self.hasher = Sha256::new();
+        self.digest = Digest::new(&SHA256);
         self.count = 0;
         self.state = State::Open;
     }
@@ -197,7 +197,7 @@ impl Upload {
             return Err(self.mismatch("more", declared));
         }
         self.count = count;
-        self.hasher.update(&bytes);
+        self.digest.update(&bytes);
         Ok(bytes)
     }
 
@@ -212,7 +212,8 @@ impl Upload {
                 return Err(self.mismatch(than, declared));
             }
         }
-        let sha256: [u8; 32] = self.hasher.finalize_reset().into();
+        let digest = std::mem::replace(&mut self.digest, Digest::new(&SHA256)).finish();
+        let sha256: [u8; 32] = digest.as_ref().try_into().expect("SHA-256 has 32 bytes");
         if !finish.sha256.is_empty() && *finish.sha256 != sha256 {
             return Err(Error::Mismatch(
                 "the SHA-256 of the bytes that arrived differs from that in finish".to_owned(),
@@ -293,7 +294,8 @@ mod tests {
         assert_eq!(read(&mut upload).await.unwrap(), b"abc");
         let summary = upload.summary().unwrap();
         assert_eq!(summary.size_bytes, 3);
-        assert_eq!(summary.sha256, <[u8; 32]>::from(Sha256::digest("abc")));
+        let abc = ring::digest::digest(&SHA256, b"abc");
+        assert_eq!(summary.sha256, abc.as_ref());
     }
 
     #[tokio::test]
