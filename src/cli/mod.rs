@@ -3,6 +3,7 @@
 pub mod config;
 mod dev;
 mod sandbox;
+mod send;
 mod serve;
 
 use std::{future::Future, process::ExitCode};
@@ -25,6 +26,8 @@ enum Command {
     Serve(serve::Args),
     /// The sandbox alone: a local Easemob to develop and test against.
     Sandbox(sandbox::Args),
+    /// Sends a message through a gateway, as a client of its gRPC API.
+    Send(send::Args),
     /// Checks, prints and explains the settings.
     Config(config::Args),
 }
@@ -35,6 +38,7 @@ pub fn run() -> ExitCode {
         Command::Dev(args) => told(block_on(dev::run(args))),
         Command::Serve(args) => told(block_on(serve::run(args))),
         Command::Sandbox(args) => told(block_on(sandbox::run(args))),
+        Command::Send(args) => block_on(send::run(args)).unwrap_or_else(|error| told(Err(error))),
         Command::Config(args) => config::run(&args),
     }
 }

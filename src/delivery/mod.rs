@@ -107,7 +107,7 @@ impl Failure {
     }
 
     fn in_doubt(what: &'static str) -> Self {
-        Self::Easemob(easemob::Error::new(easemob::Kind::OutcomeUnknown, what))
+        Self::Easemob(easemob::Error::in_doubt(what, None))
     }
 }
 
@@ -231,7 +231,10 @@ fn merge(message: &Message, outcome: Outcome) -> Sent {
     if !without_id.is_empty() {
         sent.failures.push(Failed {
             recipients: without_id,
-            failure: easemob::Accepted::without_id().into(),
+            failure: Failure::Easemob(easemob::Error::in_doubt(
+                "Easemob answered 200 without a message ID for this recipient",
+                Some(200),
+            )),
         });
     }
     sent

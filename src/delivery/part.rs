@@ -62,8 +62,8 @@ impl Part {
     /// One attempt, and a second where Easemob asks for a new token.
     async fn attempts(&self) -> Outcome {
         let token = self.route.tokens.ready().await?;
-        let refused = match self.attempt(&token).await {
-            Err(error) if error.kind == Kind::TokenRefused => token,
+        let refusal = match self.attempt(&token).await {
+            Err(error) if error.kind == Kind::TokenRefused => error,
             outcome => return Ok(outcome?),
         };
         // The refusal proves that nothing was sent. A caller that has left meanwhile, or was told that
@@ -71,7 +71,16 @@ impl Part {
         if !self.first_byte.reset() {
             return Err(Failure::DeadlineExceeded);
         }
-        let token = self.route.tokens.replace(&refused).await?;
+        let token = match self.route.tokens.replace(&token).await {
+            Ok(token) => token,
+            // Where no other token is asked for so soon, the refusal is Easemob's last word.
+            Err(mut error) => {
+                if error.kind == Kind::CredentialsRejected {
+                    error.answer = error.answer.or(refusal.answer);
+                }
+                return Err(error.into());
+            }
+        };
         match self.attempt(&token).await {
             Err(error) if error.kind == Kind::TokenRefused => {
                 Err(error.with_kind(Kind::CredentialsRejected).into())

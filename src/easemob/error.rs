@@ -82,6 +82,18 @@ impl Error {
         }
     }
 
+    /// The request went out, and nothing tells what became of it: no answer, or one of this HTTP status
+    /// that does not say.
+    pub fn in_doubt(what: impl Into<String>, http_status: Option<u16>) -> Self {
+        let mut error = Self::new(Kind::OutcomeUnknown, what);
+        error.answer = http_status.map(|http_status| Answer {
+            http_status,
+            error: None,
+            error_code: None,
+        });
+        error
+    }
+
     /// The same error with the time after which a repeat may succeed.
     pub fn with_retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);

@@ -7,7 +7,7 @@ use serde::{
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
-use super::{Answer, Call, Client, Error, FirstByte, Kind, Token, error, transport::Broken};
+use super::{Call, Client, Error, FirstByte, Kind, Token, error, transport::Broken};
 use crate::{id::RecipientId, message::Message};
 
 /// What Easemob accepted.
@@ -18,14 +18,6 @@ pub struct Accepted {
     pub message_ids: Vec<Option<String>>,
     /// Easemob's clock when it answered, in milliseconds since 1970; left out where it does not tell.
     pub timestamp_ms: Option<i64>,
-}
-
-impl Accepted {
-    /// What a missing ID means for its recipient.
-    pub fn without_id() -> Error {
-        let what = "Easemob answered 200, with no message ID for this recipient";
-        in_doubt(what, Some(200))
-    }
 }
 
 impl Client {
@@ -54,7 +46,7 @@ impl Client {
             return Err(error::of_send(&reply, kind, self.app.treat_503_as_not_sent));
         }
         let body: Body = serde_json::from_slice(&reply.body).map_err(|_| {
-            in_doubt(
+            Error::in_doubt(
                 "Easemob answered 200, but its answer cannot be read",
                 Some(200),
             )
@@ -83,19 +75,9 @@ impl Client {
 /// A call without an answer was not sent, if the socket never asked for it.
 fn of_broken(broken: Broken, first_byte: &FirstByte) -> Error {
     if first_byte.crossed() {
-        return in_doubt(broken.what, broken.http_status);
+        return Error::in_doubt(broken.what, broken.http_status);
     }
     Error::new(Kind::Unreachable, broken.what).with_retry_after(Duration::from_secs(1))
-}
-
-fn in_doubt(what: impl Into<String>, http_status: Option<u16>) -> Error {
-    let mut error = Error::new(Kind::OutcomeUnknown, what);
-    error.answer = http_status.map(|http_status| Answer {
-        http_status,
-        error: None,
-        error_code: None,
-    });
-    error
 }
 
 /// The part of an answer that matters. Any other field may be missing, new, or of another type.

@@ -154,7 +154,7 @@ fn not_served(method: &str) -> Problem {
     let version = env!("CARGO_PKG_VERSION");
     Problem::new(
         ErrorReason::InvalidRequest,
-        format!("version {version} of the gateway does not serve {method} yet; use SendMessage"),
+        format!("version {version} of the gateway does not serve {method} yet"),
     )
     .with_code(tonic::Code::Unimplemented)
 }

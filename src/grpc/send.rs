@@ -108,7 +108,7 @@ fn check_size(message: &Message, app: &App) -> Result<(), Problem> {
     let limits = &app.limits;
     let size = message.content_bytes();
     if limits.content_bytes != 0 && size > limits.content_bytes {
-        let what = "the message's content and extension together";
+        let what = "the message's content with its extension";
         return Err(too_large(what, size, limits.content_bytes, ""));
     }
     if limits.request_bytes != 0 {

@@ -50,13 +50,9 @@ fn check_json(text: &str, silent: bool, at: Field<'_>) -> Option<Box<RawValue>> 
     let text = text.trim_matches([' ', '\t', '\r', '\n']);
     let parsed: serde_json::Map<String, serde_json::Value> = match serde_json::from_str(text) {
         Ok(parsed) => parsed,
-        Err(error) => {
-            return at.refuse(format!(
-                "is not one JSON object (line {}, column {})",
-                error.line(),
-                error.column()
-            ));
-        }
+        // This text would quote the value.
+        Err(error) if error.is_data() => return at.refuse("is JSON, but not an object"),
+        Err(error) => return at.refuse(format!("is not one JSON object: {error}")),
     };
     let text = match (silent, parsed.get(SILENT)) {
         (false, _) | (true, Some(serde_json::Value::Bool(true))) => text.to_owned(),

@@ -129,10 +129,12 @@ fn check_groups(groups: proto::Groups, at: Field<'_>) -> Option<Target> {
     } else {
         Kind::GroupMembers
     };
-    if kind == Kind::GroupMembers && need_read_receipt {
+    let need_group_ack = if kind == Kind::GroupMembers && need_read_receipt {
         at.child("need_read_receipt")
-            .refuse::<()>("cannot be combined with member_ids");
-    }
+            .refuse("cannot be combined with member_ids")
+    } else {
+        Some(need_read_receipt)
+    };
     let recipients = check_recipients(group_ids, kind, at.child("group_ids"));
     let users = check_members(member_ids, at.child("member_ids"));
     Some(Target {
@@ -140,7 +142,7 @@ fn check_groups(groups: proto::Groups, at: Field<'_>) -> Option<Target> {
         recipients: recipients?,
         options: Options {
             users: users?,
-            need_group_ack: need_read_receipt,
+            need_group_ack: need_group_ack?,
             chatroom_msg_level: None,
         },
     })
@@ -185,7 +187,9 @@ fn check_recipients(ids: Vec<String>, kind: Kind, at: Field<'_>) -> Option<Vec<R
     if ids.len() > most {
         return at.refuse(match kind {
             Kind::GroupMembers => "must name exactly one group where member_ids is given".into(),
-            Kind::ChatroomMembers => "must name exactly one room where member_ids is given".into(),
+            Kind::ChatroomMembers => {
+                "must name exactly one chat room where member_ids is given".into()
+            }
             _ => format!(
                 "names {} recipients: one request takes at most {most}",
                 ids.len()

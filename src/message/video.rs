@@ -37,6 +37,13 @@ impl Video {
             Some(_) => FileRef::check(thumbnail, app, at.child("thumbnail")).map(Some),
             None => Some(None),
         };
+        let size_bytes = match size_bytes {
+            // Easemob's number has a sign.
+            Some(size) if i64::try_from(size).is_err() => {
+                at.child("size_bytes").refuse("is larger than any file")
+            }
+            size => Some(size),
+        };
         let (thumb, thumb_secret) = thumbnail?.map(FileRef::into_parts).unzip();
         Some(Self {
             file: file?,
@@ -44,7 +51,7 @@ impl Video {
             thumb,
             thumb_secret: thumb_secret.flatten(),
             duration_seconds,
-            size_bytes,
+            size_bytes: size_bytes?,
         })
     }
 }

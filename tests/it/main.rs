@@ -12,5 +12,6 @@
 
 mod architecture;
 mod faults;
+mod send;
 mod server;
 mod support;

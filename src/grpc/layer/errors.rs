@@ -14,6 +14,9 @@ use tower::{Layer, Service};
 
 use crate::{grpc::status::Problem, proto::ErrorReason};
 
+/// Longest text of the framework in one of ours, in bytes.
+const MAX_CAUSE_BYTES: usize = 250;
+
 /// See the module.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ErrorsLayer;
@@ -101,7 +104,14 @@ fn explained(response: http::Response<Body>) -> http::Response<Body> {
     let Some(status) = Status::from_header_map(headers) else {
         return response;
     };
-    Status::from(of_framework(&status)).into_http()
+    let mut explained = Status::from(of_framework(&status)).into_http();
+    // What else it says stays, such as the compressions that could have been used.
+    for (name, value) in headers {
+        if !explained.headers().contains_key(name) {
+            explained.headers_mut().insert(name, value.clone());
+        }
+    }
+    explained
 }
 
 /// What the framework refuses, it refuses before anything was sent.
@@ -111,7 +121,8 @@ fn of_framework(status: &Status) -> Problem {
         // tonic has one code for requests that are too large and another for those that are once
         // decompressed; gRPC has one.
         Code::OutOfRange | Code::ResourceExhausted => {
-            Problem::new(ErrorReason::MessageTooLarge, text).with_code(Code::ResourceExhausted)
+            let what = format!("the request is larger than the gateway reads ({text})");
+            Problem::new(ErrorReason::MessageTooLarge, what).with_code(Code::ResourceExhausted)
         }
         Code::Unimplemented if text.is_empty() => {
             Problem::new(ErrorReason::InvalidRequest, "there is no such method")
@@ -122,7 +133,7 @@ fn of_framework(status: &Status) -> Problem {
         }
         Code::Internal | Code::InvalidArgument => Problem::new(
             ErrorReason::InvalidRequest,
-            "the request is no message of this method",
+            format!("the request cannot be read ({})", end_of(&text)),
         ),
         Code::NotFound => Problem::new(ErrorReason::InvalidRequest, text).with_code(Code::NotFound),
         Code::DeadlineExceeded => Problem::new(ErrorReason::DeadlineExceeded, text),
@@ -132,4 +143,9 @@ fn of_framework(status: &Status) -> Problem {
         }
         _ => Problem::new(ErrorReason::Internal, text),
     }
+}
+
+/// The end of a long text: a decoder names the fields on its way in before it says what is wrong.
+fn end_of(text: &str) -> &str {
+    &text[text.ceil_char_boundary(text.len().saturating_sub(MAX_CAUSE_BYTES))..]
 }
