@@ -138,12 +138,12 @@ async fn frames_that_are_cut_or_lie_about_their_length_are_refused() {
         let text = unreadable(&answer);
         assert!(text.starts_with("the request cannot be read ("), "{text}");
     }
-    for declared in [whole.len() as u32, 100_000] {
+    for declared in [100_u32, 100_000] {
         let mut longer = whole.clone();
         longer[1..5].copy_from_slice(&declared.to_be_bytes());
         unreadable(&raw.call(SEND, &[], &longer).await);
     }
-    for declared in [1_048_577, 0x7fff_ffff, u32::MAX] {
+    for declared in [1_048_577_u32, 0x7fff_ffff, u32::MAX] {
         let mut longer = whole.clone();
         longer[1..5].copy_from_slice(&declared.to_be_bytes());
         let status = error_of(&raw.call(SEND, &[], &longer).await);
