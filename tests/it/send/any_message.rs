@@ -281,7 +281,7 @@ fn message() -> impl Strategy<Value = Shown> {
         prop_oneof![6 => Just(0), 6 => Just(1), 1 => Just(2)],
         prop_oneof![3 => Just(Vec::new()), 1 => few_ids(20)],
         prop_oneof![8 => Just(String::new()), 8 => like("[a-zA-Z0-9]{1,8}"), 1 => odd_text(0..3)],
-        prop::bool::weighted(0.1),
+        0..12_u8,
     );
     (target(), content(), option::of(extension()), envelope).prop_map(
         |(target, content, extension, (from, silent, sync_device, route, roam, env, careless))| {
@@ -296,36 +296,39 @@ fn message() -> impl Strategy<Value = Shown> {
                 content: Some(content),
                 extension,
             };
-            if !careless {
-                leave_out_what_the_target_does_not_take(&mut message);
-            }
+            leave_out_what_the_target_does_not_take(&mut message, careless);
             Shown(message)
         },
     )
 }
 
-/// Without this, most messages to others than users would be refused.
-fn leave_out_what_the_target_does_not_take(message: &mut proto::Message) {
+/// Without this, most messages to others than users would be refused. `careless` names one field
+/// that is forgotten.
+fn leave_out_what_the_target_does_not_take(message: &mut proto::Message, careless: u8) {
     let members = match message.target.as_mut().unwrap() {
         Target::Users(_) => return,
         Target::Groups(groups) => {
             if !groups.member_ids.is_empty() {
                 groups.group_ids.truncate(1);
-                groups.need_read_receipt = false;
+                groups.need_read_receipt &= careless == 0;
             }
             &groups.member_ids
         }
         Target::Chatrooms(rooms) => {
-            if !rooms.member_ids.is_empty() {
+            if !rooms.member_ids.is_empty() && careless != 1 {
                 rooms.chatroom_ids.truncate(1);
             }
-            message.route_type = 0;
+            if careless != 2 {
+                message.route_type = 0;
+            }
             &rooms.member_ids
         }
     };
-    message.sync_device = false;
-    if !members.is_empty() {
+    message.sync_device &= careless == 3;
+    if !members.is_empty() && careless != 4 {
         message.route_type = 0;
+    }
+    if !members.is_empty() && careless != 5 {
         message.roam_ignore_user_ids.clear();
     }
 }
