@@ -272,7 +272,7 @@ fn segment<'t>(text: &'t str, field: Field<'_>) -> Option<&'t str> {
         || matches!(text, "." | "..")
         || !text.bytes().all(allowed)
     {
-        return field.refuse("must be 1 to 128 letters, digits, _, - or full stops");
+        return field.refuse("must be 1 to 128 of a-z A-Z 0-9 _ - and the full stop");
     }
     Some(text)
 }

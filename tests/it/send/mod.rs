@@ -113,7 +113,7 @@ impl Started {
 }
 
 /// A 200 with this body.
-fn answer(body: impl ToString) -> Fault {
+fn answer(body: &impl ToString) -> Fault {
     let headers = [("content-type", "application/json;charset=UTF-8")];
     Fault::raw(200, headers, body.to_string())
 }
