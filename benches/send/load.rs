@@ -38,7 +38,7 @@ pub(crate) struct Load {
     state: Arc<State>,
     streams: JoinSet<anyhow::Result<Vec<Duration>>>,
     // Dropped, they end.
-    _connections: JoinSet<()>,
+    connections: JoinSet<()>,
 }
 
 #[derive(Debug, Default)]
@@ -73,7 +73,7 @@ impl Load {
         let mut load = Self {
             state: Arc::default(),
             streams: JoinSet::new(),
-            _connections: JoinSet::new(),
+            connections: JoinSet::new(),
         };
         let call = Call::new(address)?;
         for _ in 0..shape.connections {
@@ -83,7 +83,7 @@ impl Load {
                 .initial_connection_window_size(1024 * 1024)
                 .handshake(socket)
                 .await?;
-            load._connections.spawn(async move {
+            load.connections.spawn(async move {
                 // What ends a connection ends its streams, which tell.
                 let _ = connection.await;
             });

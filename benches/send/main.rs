@@ -71,6 +71,7 @@ async fn measure(words: &[&str]) -> anyhow::Result<()> {
     }
     let wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| **wanted == name);
     let pace = if quick { QUICK } else { FULL };
+    println!("make bench ARGS='{}'", words.join(" "));
     println!("{}", machine::describe()?);
     println!(
         "{} rounds of {:?} after {:?} of warm-up; median (least–most)",

@@ -10,33 +10,48 @@ const FOREIGN: f64 = 0.2;
 /// Prints the table of a figure, and its ratios to the pass-through.
 pub(crate) fn print(figure: &Figure, samples: &[Vec<Sample>]) {
     println!(
-        "\n{}: {} connections × {} streams",
+        "\n{}: connections × streams = {} × {}\n",
         figure.name, figure.shape.connections, figure.shape.streams
     );
-    println!(
-        "{:<18} {:>22} {:>20} {:>16} {:>18}   cores: server load sink others",
-        "", "sends/s", "CPU µs/send", "p50 ms", "p99 ms"
-    );
+    row([
+        "",
+        "sends/s",
+        "CPU µs/send",
+        "p50 ms",
+        "p99 ms",
+        "cores: server, load, sink, others",
+    ]);
+    row(["---"; 6]);
     for (server, samples) in figure.servers.iter().zip(samples) {
         let column = |of: fn(&Sample) -> f64| Spread::of(samples.iter().map(of));
-        println!(
-            "{server:<18} {:>22} {:>20} {:>16} {:>18}   {:>13.2} {:>4.2} {:>4.2} {:>6.2}{}",
-            column(|s| s.sends_per_second).text(0),
-            column(|s| s.cpu_us).text(1),
-            column(|s| s.p50_ms).text(2),
-            column(|s| s.p99_ms).text(2),
-            column(|s| s.cores.server).median,
-            column(|s| s.cores.load).median,
-            column(|s| s.cores.sink).median,
-            column(|s| s.cores.others).median,
-            limited(samples),
-        );
+        row([
+            &server.to_string(),
+            &column(|s| s.sends_per_second).text(0),
+            &column(|s| s.cpu_us).text(1),
+            &column(|s| s.p50_ms).text(2),
+            &column(|s| s.p99_ms).text(2),
+            &format!(
+                "{:.2}, {:.2}, {:.2}, {:.2}{}",
+                column(|s| s.cores.server).median,
+                column(|s| s.cores.load).median,
+                column(|s| s.cores.sink).median,
+                column(|s| s.cores.others).median,
+                limited(samples),
+            ),
+        ]);
     }
+    println!();
     ratios(figure, samples);
     let others = samples.iter().flatten().map(|s| s.cores.others);
     if Spread::of(others).most > FOREIGN {
         println!("others had a share of the machine: trust CPU/send before sends/s and times");
     }
+}
+
+/// A row of a Markdown table, which reads well in a terminal too.
+fn row(cells: [&str; 6]) {
+    let [server, sends, cpu, p50, p99, cores] = cells;
+    println!("| {server:<17} | {sends:>21} | {cpu:>16} | {p50:>18} | {p99:>20} | {cores:<33} |");
 }
 
 /// Each round's own ratio: what slowed both does not show.
@@ -54,7 +69,7 @@ fn ratios(figure: &Figure, samples: &[Vec<Sample>]) {
             Spread::of(rounds.map(|(ours, base)| of(ours) / of(base))).text(2)
         };
         println!(
-            "{server} / {}: sends/s {}, CPU/send {}, p99 {}",
+            "{server} to {}: sends/s {}, CPU/send {}, p99 {}",
             Server::PassThrough,
             ratio(|s| s.sends_per_second),
             ratio(|s| s.cpu_us),
@@ -67,9 +82,9 @@ fn ratios(figure: &Figure, samples: &[Vec<Sample>]) {
 fn limited(samples: &[Sample]) -> &'static str {
     let median = |of: fn(&Sample) -> f64| Spread::of(samples.iter().map(of)).median;
     if median(|s| s.cores.sink) > BUSY {
-        "  (the sink is the limit)"
+        " (the sink is the limit)"
     } else if median(|s| s.cores.load) > BUSY {
-        "  (the load generator is the limit)"
+        " (the load generator is the limit)"
     } else {
         ""
     }
