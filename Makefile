@@ -39,7 +39,7 @@ soak: ## runs the tests that take long: load, faults and attacks (ARGS='name' pi
 	SOAK=1 cargo test --locked --release --test it -- $(ARGS)
 
 .PHONY: bench
-bench: ## measures what a send costs, in three minutes (ARGS=quick: in 20 s; ARGS='name' picks some)
+bench: ## measures what a send costs, in three minutes once built (ARGS=quick: 20 s)
 	@tools/install.sh valgrind
 	cargo bench --locked --bench send $(if $(ARGS),-- $(ARGS))
 
