@@ -200,7 +200,9 @@ async fn reflection_knows_the_services_and_the_details_of_errors() {
         }
     }
     let unknown = reflection!(v1, channel, FileContainingSymbol "nobody.Knows");
-    assert_eq!(unknown.unwrap_err().code(), Code::NotFound);
+    let unknown = unknown.unwrap_err();
+    assert_eq!(unknown.code(), Code::NotFound);
+    assert_eq!(error_info(&unknown).reason, "INVALID_REQUEST");
 }
 
 #[tokio::test]
