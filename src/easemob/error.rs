@@ -175,10 +175,12 @@ impl Parsed {
         if let Some(error) = error {
             what = format!("{what} {error}");
         }
+        // A parser's text quotes the request.
+        let quotes = self.is("json_parse") || self.description.is_empty();
         Error {
             kind,
             what,
-            description: Some(self.description).filter(|text| !text.is_empty()),
+            description: (!quotes).then_some(self.description),
             answer: Some(self.answer),
             retry_after: None,
         }
