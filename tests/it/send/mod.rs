@@ -8,6 +8,7 @@ mod documented;
 mod envelope;
 mod errors;
 mod ids;
+mod memory;
 mod service;
 mod validation;
 mod wire;
