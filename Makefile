@@ -39,8 +39,9 @@ soak: ## runs the tests that take long: load, faults and attacks (ARGS='name' pi
 	SOAK=1 cargo test --locked --release --test it -- $(ARGS)
 
 .PHONY: bench
-bench: ## measures what a send costs (ARGS='name' picks some)
-	cargo bench --locked $(if $(ARGS),-- $(ARGS))
+bench: ## measures what a send costs, in three minutes once built (ARGS=quick: 20 s)
+	@tools/install.sh valgrind
+	cargo bench --locked --bench send $(if $(ARGS),-- $(ARGS))
 
 .PHONY: figures
 figures: ## measures build times, binary size, start and idle memory (about ten minutes)

@@ -80,7 +80,7 @@ impl FileId {
             return field.refuse("must have 1 to 64 characters");
         }
         if !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
-            return field.refuse("may hold only letters, digits and -");
+            return field.refuse("may hold only a-z A-Z 0-9 and -");
         }
         Some(Self(id))
     }
@@ -109,7 +109,7 @@ fn check_id(id: &str, field: Field<'_>) -> Option<()> {
     }
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
     if !id.bytes().all(allowed) {
-        return field.refuse("may hold only letters, digits, _, - and the full stop");
+        return field.refuse("may hold only a-z A-Z 0-9 _ - and the full stop");
     }
     if matches!(id, "." | "..") {
         return field.refuse("must not be a path of full stops");

@@ -5,6 +5,7 @@
 # - buf: lints the proto files, in .tools/npm
 # - cargo-deny: checks licences, bans and sources, in .tools/bin
 # - shellcheck: lints the scripts, from Debian's packages
+# - valgrind: counts instructions in the benchmarks, from Debian's packages
 #
 # What is there already in its pinned version is left alone, which takes a moment. What cannot be
 # installed is an error that says what is missing: no check is left out for want of its tool.
@@ -81,7 +82,11 @@ install_shellcheck() {
   command -v shellcheck >/dev/null || apt_install shellcheck
 }
 
-[ $# -gt 0 ] || fail "usage: tools/install.sh python | buf | cargo-deny | shellcheck …"
+install_valgrind() {
+  command -v valgrind >/dev/null || apt_install valgrind
+}
+
+[ $# -gt 0 ] || fail "usage: tools/install.sh python | buf | cargo-deny | shellcheck | valgrind …"
 mkdir -p .tools
 for name in "$@"; do
   case $name in
@@ -89,6 +94,7 @@ for name in "$@"; do
     buf) install_buf ;;
     cargo-deny) install_cargo_deny ;;
     shellcheck) install_shellcheck ;;
+    valgrind) install_valgrind ;;
     *) fail "no tool is called $name" ;;
   esac
 done

@@ -174,6 +174,7 @@ pub(super) fn check(name: &str, config: &Config, field: Field<'_>) -> Option<App
     let prefix = path_prefix(config, field);
     let client_id = field.child("client_id").not_empty(config.client_id.clone());
     let client_secret = client_secret(config, field);
+    check_timeouts(&config.timeouts, field.child("timeouts"));
     let proxy_ok = match &config.proxy_url {
         Some(ProxyUrl(url)) if reqwest::Proxy::all(url).is_err() => {
             field.child("proxy_url").refuse("is not a URL")
@@ -207,6 +208,25 @@ pub(super) fn check(name: &str, config: &Config, field: Field<'_>) -> Option<App
         proxy_url: config.proxy_url.clone(),
         ca_pem: ca_pem?,
     })
+}
+
+/// Timeouts that could not work. An app is made all the same: the caller looks at the violations.
+fn check_timeouts(timeouts: &Timeouts, field: Field<'_>) {
+    for (name, timeout) in [
+        ("connect", timeouts.connect),
+        ("attempt", timeouts.attempt),
+        ("call", timeouts.call),
+        ("token", timeouts.token),
+    ] {
+        if timeout.is_zero() {
+            let _refused: Option<()> = field.child(name).refuse("must be longer than zero");
+        }
+    }
+    if timeouts.attempt > timeouts.call {
+        let _refused: Option<()> = field
+            .child("attempt")
+            .refuse("must not be longer than call, which bounds all attempts");
+    }
 }
 
 /// Scheme, host and port as they were written, without a slash at the end.
@@ -276,7 +296,7 @@ fn segment<'t>(text: &'t str, field: Field<'_>) -> Option<&'t str> {
         || matches!(text, "." | "..")
         || !text.bytes().all(allowed)
     {
-        return field.refuse("must be 1 to 128 letters, digits, _, - or full stops");
+        return field.refuse("must be 1 to 128 of a-z A-Z 0-9 _ - and the full stop");
     }
     Some(text)
 }

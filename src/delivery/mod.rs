@@ -103,6 +103,9 @@ pub enum Failure {
     Internal,
 }
 
+/// What became of a part.
+type Outcome = Result<easemob::Accepted, Failure>;
+
 impl Failure {
     /// Whether the message may have been sent all the same.
     pub fn may_have_been_sent(&self) -> bool {
@@ -158,7 +161,8 @@ impl Delivery {
             first_byte: FirstByte::default(),
             closing: self.closing.clone(),
         };
-        let outcome = self.run(part, deadline).await;
+        let first_byte = part.first_byte.clone();
+        let outcome = self.run(part.send(), first_byte, deadline).await;
         merge(&message, outcome)
     }
 
@@ -175,12 +179,16 @@ impl Delivery {
 
     /// Runs a part in a task of its own: a caller that goes away ends it while nothing is dispatched,
     /// and from then on it runs to its own time limit.
-    async fn run(&self, part: Part, deadline: Deadline) -> Result<easemob::Accepted, Failure> {
+    async fn run(
+        &self,
+        part: impl Future<Output = Outcome> + Send + 'static,
+        first_byte: FirstByte,
+        deadline: Deadline,
+    ) -> Outcome {
         if deadline.has_passed() {
             return Err(Failure::DeadlineExceeded);
         }
-        let first_byte = part.first_byte.clone();
-        let task = self.tasks.spawn(part.send());
+        let task = self.tasks.spawn(part);
         let _caller = Waiting {
             first_byte: first_byte.clone(),
             task: task.abort_handle(),
@@ -213,7 +221,7 @@ impl Drop for Waiting {
     }
 }
 
-fn merge(message: &Message, outcome: Result<easemob::Accepted, Failure>) -> Sent {
+fn merge(message: &Message, outcome: Outcome) -> Sent {
     let recipients = &message.target.recipients;
     let accepted = match outcome {
         Ok(accepted) => accepted,
@@ -249,4 +257,37 @@ fn merge(message: &Message, outcome: Result<easemob::Accepted, Failure>) -> Sent
         });
     }
     sent
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    async fn run_and_panic(first_byte: FirstByte) -> Failure {
+        let delivery = Delivery {
+            routes: HashMap::new(),
+            tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
+        };
+        let part = async { panic!("as scripted") };
+        let deadline = Deadline::after(Duration::from_secs(1));
+        let failure = delivery.run(part, first_byte, deadline).await.unwrap_err();
+        assert!(delivery.tasks.is_empty());
+        failure
+    }
+
+    #[tokio::test]
+    async fn a_panic_before_the_first_byte_is_a_fault_of_ours_and_sent_nothing() {
+        let failure = run_and_panic(FirstByte::default()).await;
+        assert!(matches!(failure, Failure::Internal));
+        assert!(!failure.may_have_been_sent());
+    }
+
+    #[tokio::test]
+    async fn a_panic_after_the_first_byte_leaves_the_outcome_in_doubt() {
+        let failure = run_and_panic(FirstByte::of_a_request_under_way()).await;
+        assert!(failure.may_have_been_sent());
+    }
 }

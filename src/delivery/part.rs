@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Failure,
+    Failure, Outcome,
     turn::{QueueFull, Turn, Turns},
 };
 use crate::{
@@ -32,7 +32,7 @@ pub(super) struct Part {
 
 impl Part {
     /// Sends the part: once, or not at all, or says that it does not know.
-    pub(super) async fn send(self) -> Result<easemob::Accepted, Failure> {
+    pub(super) async fn send(self) -> Outcome {
         let turns = &self.route.turns;
         // In the queue from the start: what waits for a token takes room as well.
         let _admission = turns.admit().map_err(|QueueFull| Failure::Overloaded)?;
@@ -60,7 +60,7 @@ impl Part {
     }
 
     /// One attempt, and a second where Easemob asks for a new token.
-    async fn attempts(&self) -> Result<easemob::Accepted, Failure> {
+    async fn attempts(&self) -> Outcome {
         let token = self.route.tokens.ready().await?;
         let refusal = match self.attempt(&token).await {
             Err(error) if error.kind == Kind::TokenRefused => error,

@@ -16,6 +16,8 @@ pub struct Error {
     pub kind: Kind,
     /// What happened, in words: a phrase without names, texts or tokens.
     pub what: String,
+    /// Easemob's own words, cut short. For the caller alone: they might quote the request.
+    pub description: Option<String>,
     /// What Easemob said, where it answered.
     pub answer: Option<Answer>,
     /// How long to wait before the next try, where waiting helps.
@@ -85,6 +87,7 @@ impl Error {
         Self {
             kind,
             what: what.into(),
+            description: None,
             answer: None,
             retry_after: None,
         }
@@ -188,13 +191,12 @@ impl Parsed {
         if let Some(error) = error {
             what = format!("{what} {error}");
         }
-        // A parser's text may quote the request.
-        if !self.description.is_empty() && !self.is("json_parse") {
-            what = format!("{what} ({})", self.description);
-        }
+        // A parser's text quotes the request.
+        let quotes = self.is("json_parse") || self.description.is_empty();
         Error {
             kind,
             what,
+            description: (!quotes).then_some(self.description),
             answer: Some(self.answer),
             retry_after: None,
         }
@@ -242,8 +244,9 @@ pub(super) fn of_token(reply: &Reply) -> Error {
         400 | 401 | 403 => Kind::CredentialsRejected,
         404 if parsed.is("organization_application_not_found") => Kind::AppNotFound,
         429 => Kind::QuotaExceeded,
+        408 => Kind::Unreachable,
         // Credentials are not carried to wherever a redirect points.
-        300..=399 | 404 | 405 | 415 => Kind::Refused,
+        300..=499 => Kind::Refused,
         _ => Kind::Unreachable,
     };
     let mut error = parsed.error(kind);
@@ -490,8 +493,9 @@ mod tests {
             400,
             &format!(r#"{{"error":"e","error_description":"{text}"}}"#),
         );
-        assert!(error.what.len() < 300, "{}", error.what.len());
-        assert!(!error.what.contains(['\r', '\n']));
+        let description = error.description.unwrap();
+        assert!(description.len() < 300, "{}", description.len());
+        assert!(!description.contains(['\r', '\n']));
     }
 
     #[test]

@@ -47,6 +47,14 @@ impl FirstByte {
         !state.forbidden
     }
 
+    /// As it is once the socket has asked.
+    #[cfg(test)]
+    pub(crate) fn of_a_request_under_way() -> Self {
+        let first_byte = Self::default();
+        assert!(first_byte.cross());
+        first_byte
+    }
+
     fn cross(&self) -> bool {
         let mut state = self.state();
         state.crossed |= !state.forbidden;

@@ -83,14 +83,23 @@ impl Tokens {
     /// A token that can be used now. Waits for one if there is none.
     pub async fn ready(self: &Arc<Self>) -> Result<Arc<Token>, Error> {
         let now = Instant::now();
-        if let Some(token) = self.usable(now) {
-            if now >= token.renew_at {
-                // The old one serves meanwhile; a failure is logged where it happens.
-                let _background = self.start(now);
-            }
+        if let Some(token) = self.usable(now).filter(|token| now < token.renew_at) {
             return Ok(token);
         }
-        outcome_of(self.start(now)?).await
+        let running = {
+            let mut state = self.state();
+            // Asked again under the lock: a fetch may have ended meanwhile, and its token is fresh.
+            match self.usable(now) {
+                Some(token) if now < token.renew_at => return Ok(token),
+                Some(token) => {
+                    // The old one serves meanwhile; a failure is logged where it happens.
+                    let _background = self.start_locked(&mut state, now);
+                    return Ok(token);
+                }
+                None => self.start_locked(&mut state, now)?,
+            }
+        };
+        outcome_of(running).await
     }
 
     /// Another token than the one that Easemob refused.
@@ -124,10 +133,6 @@ impl Tokens {
         self.current
             .load_full()
             .filter(|token| now < token.usable_until)
-    }
-
-    fn start(self: &Arc<Self>, now: Instant) -> Result<watch::Receiver<Outcome>, Error> {
-        self.start_locked(&mut self.state(), now)
     }
 
     /// Joins the fetch that is under way, or starts one.

@@ -251,7 +251,11 @@ impl From<&easemob::Error> for Problem {
             Kind::UploadInterrupted => ErrorReason::UploadInterrupted,
             Kind::OutcomeUnknown => ErrorReason::OutcomeUnknown,
         };
-        let mut problem = Self::new(reason, error.what.clone());
+        let what = match &error.description {
+            Some(description) => format!("{} ({description})", error.what),
+            None => error.what.clone(),
+        };
+        let mut problem = Self::new(reason, what);
         // Waiting out a pause does not help where somebody has to change something.
         if matches!(
             reason,
@@ -334,6 +338,7 @@ mod tests {
         let error = easemob::Error {
             kind: Kind::QuotaExceeded,
             what: "名".repeat(10_000),
+            description: Some("名".repeat(66)),
             answer: Some(easemob::Answer {
                 http_status: 429,
                 error: Some("名".repeat(66)),

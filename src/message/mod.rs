@@ -266,7 +266,7 @@ fn check_env(env: String, at: Field<'_>) -> Option<Option<String>> {
         return Some(None);
     }
     if env.len() > MAX_ENV_BYTES || !env.bytes().all(|b| b.is_ascii_alphanumeric()) {
-        return at.refuse("must be at most 8 letters and digits");
+        return at.refuse("must be at most 8 of a-z A-Z 0-9");
     }
     Some(Some(env))
 }

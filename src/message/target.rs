@@ -237,7 +237,11 @@ fn unique(ids: &[String], ignore_case: bool, at: Field<'_>) -> Option<()> {
             seen.insert(std::borrow::Cow::Borrowed(id.as_str()))
         };
         if !fresh {
-            found = at.index(i).refuse("is a duplicate");
+            found = at.index(i).refuse(if ignore_case {
+                "is a duplicate: case does not tell user IDs apart"
+            } else {
+                "is a duplicate"
+            });
         }
     }
     found

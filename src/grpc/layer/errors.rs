@@ -8,10 +8,14 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use http::HeaderMap;
+use http_body::Frame;
+use http_body_util::BodyExt;
 use pin_project_lite::pin_project;
 use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
 
+use super::in_flight::is_ours;
 use crate::{grpc::status::Problem, proto::ErrorReason};
 
 /// Longest text of the framework in one of ours, in bytes.
@@ -48,9 +52,11 @@ where
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let is_ours = is_ours(request.uri().path());
         let response = catch_unwind(AssertUnwindSafe(|| self.inner.call(request)));
         Response {
             response: response.ok(),
+            is_ours,
         }
     }
 }
@@ -60,6 +66,7 @@ pin_project! {
     pub(crate) struct Response<F> {
         #[pin]
         response: Option<F>,
+        is_ours: bool,
     }
 }
 
@@ -82,7 +89,12 @@ where
                 return Poll::Ready(Ok(panicked().into_http()));
             }
         };
-        Poll::Ready(result.map(explained))
+        // Our own methods explain themselves to the end.
+        let is_ours = *this.is_ours;
+        Poll::Ready(result.map(|response| match explained(response) {
+            response if is_ours => response,
+            response => explained_at_end(response),
+        }))
     }
 }
 
@@ -98,20 +110,46 @@ fn explained(response: http::Response<Body>) -> http::Response<Body> {
     let is_error = headers
         .get("grpc-status")
         .is_some_and(|code| code.as_bytes() != b"0");
-    if !is_error || headers.contains_key("grpc-status-details-bin") {
-        return response;
-    }
-    let Some(status) = Status::from_header_map(headers) else {
-        return response;
+    let explained = match explain(headers) {
+        Some(explained) if is_error => explained,
+        _ => return response,
     };
-    let mut explained = Status::from(of_framework(&status)).into_http();
+    let mut answer = http::Response::new(Body::default());
+    *answer.headers_mut() = explained;
+    answer
+}
+
+/// The same for errors that come after the answer has begun: reflection has such.
+fn explained_at_end(response: http::Response<Body>) -> http::Response<Body> {
+    response.map(|body| {
+        Body::new(body.map_frame(|frame| match frame.into_trailers() {
+            Ok(trailers) => {
+                let mut trailers = explain(&trailers).unwrap_or(trailers);
+                trailers.remove(http::header::CONTENT_TYPE);
+                Frame::trailers(trailers)
+            }
+            Err(frame) => frame,
+        }))
+    })
+}
+
+/// The headers of an error without details, with an `ErrorInfo`.
+fn explain(headers: &HeaderMap) -> Option<HeaderMap> {
+    if headers.contains_key("grpc-status-details-bin") {
+        return None;
+    }
+    let status = Status::from_header_map(headers).filter(|status| status.code() != Code::Ok)?;
+    let mut explained = Status::from(of_framework(&status))
+        .into_http::<()>()
+        .headers()
+        .clone();
     // What else it says stays, such as the compressions that could have been used.
     for (name, value) in headers {
-        if !explained.headers().contains_key(name) {
-            explained.headers_mut().insert(name, value.clone());
+        if !explained.contains_key(name) {
+            explained.insert(name, value.clone());
         }
     }
-    explained
+    Some(explained)
 }
 
 /// What the framework refuses, it refuses before anything was sent.

@@ -79,7 +79,8 @@ where
     }
 }
 
-fn is_ours(path: &str) -> bool {
+/// Whether it is a method of `MessagingService`.
+pub(super) fn is_ours(path: &str) -> bool {
     path.strip_prefix('/')
         .and_then(|path| path.strip_prefix(SERVICE_NAME))
         .is_some_and(|method| method.starts_with('/'))

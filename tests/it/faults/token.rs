@@ -14,7 +14,7 @@ use super::{assert_arrived, assert_not_sent, assert_worth_waiting, one_place, sa
 use crate::support::{
     easemob::{Closed, Easemob, Gate, Script, TOKEN, UNAUTHORIZED, http},
     gateway::{Setup, TestGateway},
-    request::error_info,
+    request::{error_info, text_to},
 };
 
 /// A gateway that takes as many calls at once as a test has.
@@ -195,10 +195,10 @@ async fn no_lifetime_of_a_token_makes_a_storm() {
         let easemob = Easemob::start();
         let body = format!(r#"{{"access_token":"t"{lifetime}}}"#);
         easemob.always_on_token(Script::read().answer(200, &body));
-        let gateway = one_place(easemob.url()).start().await;
+        let gateway = TestGateway::start(easemob.url()).await;
         let mut client = gateway.client().await;
         for _ in 0..20 {
-            client.send_message(says("hello")).await.unwrap();
+            client.send_message(text_to(&["bob"])).await.unwrap();
         }
         assert_eq!(easemob.seen().tokens.len(), 1, "{lifetime}");
     }

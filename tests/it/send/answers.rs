@@ -29,7 +29,7 @@ async fn ids_are_told_by_the_callers_spelling_and_order() {
     let started = start().await;
     let data = envelope(&json!({"carol": "3", "bob": "2", "amy.b-1_x": "1"}));
     let sent = started
-        .send_answered(text_to(&["Amy.B-1_x", "bob", "CAROL"]), answer(data))
+        .send_answered(text_to(&["Amy.B-1_x", "bob", "CAROL"]), answer(&data))
         .await
         .unwrap();
     assert_eq!(
@@ -50,7 +50,7 @@ async fn a_recipient_without_an_id_is_in_doubt_and_the_others_are_accepted() {
     for nothing in [json!(null), json!(""), json!({}), json!([7]), json!(true)] {
         let data = envelope(&json!({"bob": nothing, "amy": "1"}));
         let request = text_to(&["amy", "bob", "carol"]);
-        let sent = started.send_answered(request, answer(data)).await.unwrap();
+        let sent = started.send_answered(request, answer(&data)).await.unwrap();
 
         assert_eq!(ids(&sent), [("amy", "1")]);
         assert_eq!(sent.failures.len(), 1);
@@ -74,7 +74,7 @@ async fn where_no_recipient_has_an_id_the_outcome_is_unknown() {
     let started = start().await;
     for data in [json!({}), json!({"dave": "1"}), json!({"amy": null})] {
         let error = started
-            .send_answered(text_to(&["amy", "bob"]), answer(envelope(&data)))
+            .send_answered(text_to(&["amy", "bob"]), answer(&envelope(&data)))
             .await
             .unwrap_err();
         assert_eq!(error.code(), Code::Unknown);
@@ -125,7 +125,9 @@ async fn ids_keep_all_their_digits_as_text_and_as_numbers() {
         (r#""success""#, "success"),
     ] {
         let body = format!(r#"{{"data":{{"bob":{json}}}}}"#);
-        let sent = started.send_answered(text_to(&["bob"]), answer(body)).await;
+        let sent = started
+            .send_answered(text_to(&["bob"]), answer(&body))
+            .await;
         assert_eq!(ids(&sent.unwrap()), [("bob", id)]);
     }
 }
@@ -146,7 +148,9 @@ async fn the_time_of_acceptance_is_easemobs_own() {
         (json!(null), None),
     ] {
         let body = json!({"data": {"bob": "1"}, "timestamp": timestamp});
-        let sent = started.send_answered(text_to(&["bob"]), answer(body)).await;
+        let sent = started
+            .send_answered(text_to(&["bob"]), answer(&body))
+            .await;
         let expected = expected.map(|(seconds, nanos)| Timestamp { seconds, nanos });
         assert_eq!(
             sent.unwrap().accepted[0].accept_time,

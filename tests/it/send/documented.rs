@@ -94,7 +94,7 @@ fn from_json(json: &Value, files: Files, silence: Silence) -> proto::Message {
     let to: Vec<_> = json["to"].as_array().unwrap().iter().map(text).collect();
     let to: Vec<_> = to.iter().map(String::as_str).collect();
     let body = &json["body"];
-    let mut message = message(users(&to), content(text(&json["type"]), body, files));
+    let mut message = message(users(&to), content(&text(&json["type"]), body, files));
     message.from_user_id = Some(text(&json["from"]));
     message.sync_device = json.get("sync_device") == Some(&json!(true));
     if json.get("routetype").is_some() {
@@ -117,7 +117,7 @@ fn from_json(json: &Value, files: Files, silence: Silence) -> proto::Message {
     message
 }
 
-fn content(kind: String, body: &Value, files: Files) -> Content {
+fn content(kind: &str, body: &Value, files: Files) -> Content {
     let file = |url: &str, secret: &str| {
         body.get(url).map(|url| proto::FileRef {
             location: Some(location(&text(url), files)),
@@ -126,7 +126,7 @@ fn content(kind: String, body: &Value, files: Files) -> Content {
     };
     let filename = text(&body["filename"]);
     let duration_seconds = body["length"].as_u64().map(|s| s.try_into().unwrap());
-    match kind.as_str() {
+    match kind {
         "txt" => Content::Text(proto::TextContent {
             text: text(&body["msg"]),
         }),

@@ -187,6 +187,60 @@ async fn every_type_goes_to_every_target() {
 }
 
 #[tokio::test]
+async fn what_is_not_set_is_left_out() {
+    let started = start().await;
+    let url = "https://cdn.example.com/f";
+    let file = Some(proto::FileRef {
+        location: Some(proto::file_ref::Location::Url(url.into())),
+        secret: String::new(),
+    });
+    let only_url = json!({"url": url});
+    for (content, body) in [
+        (
+            Content::Image(proto::ImageContent {
+                file: file.clone(),
+                ..Default::default()
+            }),
+            only_url.clone(),
+        ),
+        (
+            Content::Audio(proto::AudioContent {
+                file: file.clone(),
+                ..Default::default()
+            }),
+            only_url.clone(),
+        ),
+        (
+            Content::Video(proto::VideoContent {
+                file: file.clone(),
+                thumbnail: file.clone(),
+                ..Default::default()
+            }),
+            json!({"url": url, "thumb": url}),
+        ),
+        (
+            Content::File(proto::FileContent {
+                file,
+                ..Default::default()
+            }),
+            only_url,
+        ),
+        (
+            Content::Custom(proto::CustomContent {
+                event: "e".into(),
+                ..Default::default()
+            }),
+            json!({"customEvent": "e"}),
+        ),
+    ] {
+        let mut json = sent(&started, message(users(&["bob"]), content)).await;
+        assert_eq!(json["body"], body);
+        json.as_object_mut().unwrap().remove("type");
+        assert_eq!(json, json!({"to": ["bob"], "body": body}));
+    }
+}
+
+#[tokio::test]
 async fn every_option_is_written_by_its_documented_name() {
     let started = start().await;
     let to_users = message(users(&["bob"]), text("hi"));

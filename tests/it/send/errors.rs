@@ -550,10 +550,12 @@ async fn credentials_and_app_are_wrong_for_real() {
 
 #[tokio::test]
 async fn where_nobody_listens_nothing_is_sent() {
-    // Bound and dropped: nobody else gets the port while this test runs, or hardly.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let nobody = format!("http://{}", free.local_addr().unwrap());
-    drop(free);
+    // Bound without listening: whoever connects is refused, and nobody else gets the port.
+    let silent = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let any_port = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    silent.bind(&any_port.into()).unwrap();
+    let addr = silent.local_addr().unwrap().as_socket().unwrap();
+    let nobody = format!("http://{addr}");
     let gateway = Setup::at(nobody).start().await;
     let mut client = gateway.client().await;
     let error = client.send_message(text_to(&["bob"])).await.unwrap_err();

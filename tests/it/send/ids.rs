@@ -19,6 +19,10 @@ use tonic::Code;
 use super::start;
 use crate::support::request::{error_info, message, request, text};
 
+fn like(pattern: &str) -> impl Strategy<Value = String> + use<> {
+    prop::string::string_regex(pattern).unwrap()
+}
+
 /// IDs as they should be, and as somebody who wants to get elsewhere writes them.
 fn id() -> impl Strategy<Value = String> {
     let odd = prop::sample::select(vec![
@@ -51,11 +55,11 @@ fn id() -> impl Strategy<Value = String> {
         "a;b",
     ]);
     prop_oneof![
-        4 => "[a-zA-Z0-9_.-]{1,64}",
+        4 => like("[a-zA-Z0-9_.-]{1,64}"),
         1 => odd.prop_map(str::to_owned),
-        1 => "[a-z.]{60,70}",
+        1 => like("[a-z.]{60,70}"),
         1 => prop::collection::vec(any::<char>(), 0..8).prop_map(String::from_iter),
-        1 => "[a-z%/.\\\\?#@:]{1,6}",
+        1 => like("[a-z%/.\\\\?#@:]{1,6}"),
     ]
 }
 

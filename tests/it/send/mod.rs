@@ -8,6 +8,7 @@ mod documented;
 mod envelope;
 mod errors;
 mod ids;
+mod memory;
 mod service;
 mod validation;
 mod wire;
@@ -113,7 +114,7 @@ impl Started {
 }
 
 /// A 200 with this body.
-fn answer(body: impl ToString) -> Fault {
+fn answer(body: &impl ToString) -> Fault {
     let headers = [("content-type", "application/json;charset=UTF-8")];
     Fault::raw(200, headers, body.to_string())
 }

@@ -128,7 +128,7 @@ fn ext(value: Option<Kind>) -> SendMessageRequest {
 fn table() -> Vec<(SendMessageRequest, &'static str, &'static str)> {
     let url = "https://cdn.example.com/a.jpg";
     let empty = "is required and must not be empty";
-    let charset = "may hold only letters, digits, _, - and the full stop";
+    let charset = "may hold only a-z A-Z 0-9 _ - and the full stop";
     let no_url = "is not a complete http or https URL";
     let members = || to_groups(ids(&["7"]), ids(&["amy"]));
     vec![
@@ -142,7 +142,7 @@ fn table() -> Vec<(SendMessageRequest, &'static str, &'static str)> {
         // Recipients.
         (to_users(Vec::new()), "message.users.user_ids", "must name at least one user"),
         (to_users(many(601)), "message.users.user_ids", "names 601 recipients: one request takes at most 600"),
-        (to_users(ids(&["bob", "amy", "Bob"])), "message.users.user_ids[2]", "is a duplicate"),
+        (to_users(ids(&["bob", "amy", "Bob"])), "message.users.user_ids[2]", "is a duplicate: case does not tell user IDs apart"),
         (to_users(ids(&["bob", ""])), "message.users.user_ids[1]", "must not be empty"),
         (to_users(vec!["x".repeat(65)]), "message.users.user_ids[0]", "is longer than 64 bytes"),
         (to_users(ids(&["a/b"])), "message.users.user_ids[0]", charset),
@@ -155,7 +155,7 @@ fn table() -> Vec<(SendMessageRequest, &'static str, &'static str)> {
         (to_groups(ids(&["1", "2"]), ids(&["amy"])), "message.groups.group_ids",
             "must name exactly one group where member_ids is given"),
         (to_groups(ids(&["1"]), many(21)), "message.groups.member_ids", "names more than 20 members"),
-        (to_groups(ids(&["1"]), ids(&["amy", "AMY"])), "message.groups.member_ids[1]", "is a duplicate"),
+        (to_groups(ids(&["1"]), ids(&["amy", "AMY"])), "message.groups.member_ids[1]", "is a duplicate: case does not tell user IDs apart"),
         (to_groups(ids(&["1"]), ids(&["amy", "é"])), "message.groups.member_ids[1]", charset),
         (to(Target::Groups(proto::Groups { group_ids: ids(&["7"]), member_ids: ids(&["amy"]), need_read_receipt: true })),
             "message.groups.need_read_receipt", "cannot be combined with member_ids"),
@@ -182,8 +182,8 @@ fn table() -> Vec<(SendMessageRequest, &'static str, &'static str)> {
         (with(|m| m.roam_ignore_user_ids = ids(&["amy", ""])), "message.roam_ignore_user_ids[1]", "must not be empty"),
         (change_of(members(), |m| m.roam_ignore_user_ids = ids(&["amy"])), "message.roam_ignore_user_ids",
             "cannot be combined with member_ids"),
-        (with(|m| m.env = "ninechars".into()), "message.env", "must be at most 8 letters and digits"),
-        (with(|m| m.env = "a-b".into()), "message.env", "must be at most 8 letters and digits"),
+        (with(|m| m.env = "ninechars".into()), "message.env", "must be at most 8 of a-z A-Z 0-9"),
+        (with(|m| m.env = "a-b".into()), "message.env", "must be at most 8 of a-z A-Z 0-9"),
         // The extension.
         (ext_json("", false), "message.ext_json", "is not one JSON object: EOF while parsing a value at line 1 column 0"),
         (ext_json("[1]", false), "message.ext_json", "is JSON, but not an object"),
@@ -214,7 +214,7 @@ fn table() -> Vec<(SendMessageRequest, &'static str, &'static str)> {
         (image(at(Location::Url(url.into())), 1, 0), "message.image.height", "is required where width is given"),
         (image(at(Location::Url(url.into())), 0, 1), "message.image.width", "is required where height is given"),
         (by_uuid(""), "message.image.file.uuid", "must have 1 to 64 characters"),
-        (by_uuid("../token"), "message.image.file.uuid", "may hold only letters, digits and -"),
+        (by_uuid("../token"), "message.image.file.uuid", "may hold only a-z A-Z 0-9 and -"),
         (by_url(""), "message.image.file.url", no_url),
         (by_url("//a/b"), "message.image.file.url", no_url),
         (by_url("ftp://a/b"), "message.image.file.url", "must be an http or https URL"),

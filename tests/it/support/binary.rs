@@ -17,6 +17,8 @@ use tokio::{
 };
 use tonic::transport::Channel;
 
+use super::process::peak_memory_of;
+
 const BINARY: &str = env!("CARGO_BIN_EXE_easemob-gateway");
 
 /// A command of the binary, with no environment but what is added to it.
@@ -84,10 +86,18 @@ impl Binary {
             .unwrap()
     }
 
+    fn pid(&self) -> u32 {
+        self.child.id().expect("it runs until it is waited for")
+    }
+
+    /// The most memory it has had so far, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        peak_memory_of(self.pid())
+    }
+
     /// Sends SIGTERM.
     pub fn terminate(&self) {
-        let pid = self.child.id().expect("it runs until it is waited for");
-        let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
+        let pid = Pid::from_raw(self.pid().try_into().unwrap()).unwrap();
         kill_process(pid, Signal::TERM).unwrap();
     }
 

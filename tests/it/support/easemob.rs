@@ -238,11 +238,11 @@ impl Easemob {
     /// Waits until something has happened.
     pub async fn until(&self, what: &str, happened: impl FnMut(&Seen) -> bool) -> Seen {
         let mut seen = self.shared.seen.subscribe();
-        let result = match timeout(Duration::from_secs(10), seen.wait_for(happened)).await {
-            Ok(seen) => seen.unwrap().clone(),
-            Err(_) => panic!("not in time: {what}: {:?}", self.seen()),
-        };
-        result
+        let limit = Duration::from_secs(10);
+        if timeout(limit, seen.wait_for(happened)).await.is_err() {
+            panic!("not in time: {what}: {:?}", self.seen());
+        }
+        self.seen()
     }
 
     /// Goes away: connections end, new ones are refused.

@@ -17,6 +17,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 /// How a gateway under test is set up.
 pub struct Setup {
@@ -96,7 +97,9 @@ impl Setup {
             shutdown,
             thread: Some(thread),
         };
-        while gateway.page("readyz").await != 200 {}
+        // Waits in the listener's queue until there is somebody to answer.
+        let mut health = HealthClient::new(gateway.channel().await);
+        health.check(HealthCheckRequest::default()).await.unwrap();
         gateway
     }
 

@@ -1,0 +1,166 @@
+//! The servers, each in a process of its own, so that its processor time can be told apart.
+
+use std::{
+    env,
+    ffi::OsStr,
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use serde_json::json;
+
+use crate::machine;
+
+/// The gateway, as this build made it.
+const GATEWAY: &str = env!("CARGO_BIN_EXE_easemob-gateway");
+/// Longest time from start to listening; under valgrind, nothing is quick.
+const START: Duration = Duration::from_secs(60);
+/// Longest time from SIGTERM to the end.
+const END: Duration = Duration::from_secs(60);
+/// How often it is looked whether a process has ended.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A server in a process of its own. Dropped, it ends.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) address: SocketAddr,
+    child: Child,
+    lines: mpsc::Receiver<String>,
+}
+
+/// Tells the process that started this one where it listens, as the gateway does.
+pub(crate) fn announce(address: SocketAddr) {
+    eprintln!("{}", json!({ "grpc": address }));
+}
+
+impl Peer {
+    /// One of the servers in this binary; `under` another program, such as valgrind.
+    pub(crate) fn of_bench(role: &[&str], under: Option<Command>) -> anyhow::Result<Self> {
+        let mut command = command(env::current_exe()?, under);
+        command.args(role);
+        Self::start(command)
+    }
+
+    /// The gateway in front of a sink.
+    pub(crate) fn gateway(
+        sink: SocketAddr,
+        shards: Option<usize>,
+        under: Option<Command>,
+    ) -> anyhow::Result<Self> {
+        let mut command = command(GATEWAY, under);
+        command.arg("serve").envs(settings(sink, shards));
+        Self::start(command)
+    }
+
+    fn start(mut command: Command) -> anyhow::Result<Self> {
+        let program = Path::new(command.get_program()).display().to_string();
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {program}"))?;
+        let output = child.stderr.take().context("it was asked for")?;
+        let (sender, lines) = mpsc::channel();
+        // To the end, so that the process never waits for a reader.
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        let until = Instant::now() + START;
+        let mut said = Vec::new();
+        while let Ok(line) = lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            if let Some(address) = announced(&line) {
+                return Ok(Self {
+                    address,
+                    child,
+                    lines,
+                });
+            }
+            said.push(line);
+        }
+        end(&mut child);
+        bail!("{program} does not listen:\n{}", said.join("\n"))
+    }
+
+    /// Processor time so far.
+    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
+        machine::cpu_of(self.child.id())
+    }
+
+    /// Ends it as an orchestrator would, and gives what it said from its start on.
+    pub(crate) fn terminate(mut self) -> anyhow::Result<String> {
+        let process = self.child.id().to_string();
+        Command::new("kill").args(["-TERM", &process]).status()?;
+        let until = Instant::now() + END;
+        while self.child.try_wait()?.is_none() {
+            if Instant::now() > until {
+                bail!("process {process} does not end");
+            }
+            thread::sleep(LOOK);
+        }
+        // The reader ends with the process.
+        Ok(self.lines.iter().collect::<Vec<_>>().join("\n"))
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        end(&mut self.child);
+    }
+}
+
+/// A program, and nothing in its environment that could change it: no proxy, no settings.
+fn command(program: impl AsRef<OsStr>, under: Option<Command>) -> Command {
+    let mut command = match under {
+        Some(mut under) => {
+            under.arg(program);
+            under
+        }
+        None => Command::new(program),
+    };
+    let path = env::var_os("PATH").unwrap_or_default();
+    command.env_clear().env("PATH", path);
+    command
+}
+
+fn announced(line: &str) -> Option<SocketAddr> {
+    let line: serde_json::Value = serde_json::from_str(line).ok()?;
+    line.get("grpc")?.as_str()?.parse().ok()
+}
+
+fn end(child: &mut Child) {
+    // Fails for one that has ended.
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// The settings of the gateway: the defaults, but for bounds high enough to refuse nothing, and a
+/// sink for Easemob.
+fn settings(sink: SocketAddr, shards: Option<usize>) -> Vec<(String, String)> {
+    let mut settings = vec![
+        ("SERVER__LISTEN", "127.0.0.1:0".to_owned()),
+        ("SERVER__OPERATIONS_LISTEN", "127.0.0.1:0".to_owned()),
+        ("SERVER__MAX_REQUESTS_IN_FLIGHT", "10000".to_owned()),
+        ("SERVER__HTTP2__MAX_CONCURRENT_STREAMS", "1000".to_owned()),
+        ("DELIVERY__QUEUE", "10000".to_owned()),
+        ("APPS__SHOP__BASE_URL", format!("http://{sink}")),
+        ("APPS__SHOP__ORG_NAME", "acme".to_owned()),
+        ("APPS__SHOP__APP_NAME", "shop".to_owned()),
+        ("APPS__SHOP__CLIENT_ID", "bench".to_owned()),
+        ("APPS__SHOP__CLIENT_SECRET_ENV", "BENCH_SECRET".to_owned()),
+    ];
+    if let Some(shards) = shards {
+        settings.push(("SERVER__SHARDS", shards.to_string()));
+    }
+    let named = |(key, value)| (format!("EASEMOB_GATEWAY__{key}"), value);
+    let secret = ("BENCH_SECRET".to_owned(), "secret".to_owned());
+    settings.into_iter().map(named).chain([secret]).collect()
+}
