@@ -270,6 +270,7 @@ mod tests {
             routes: HashMap::new(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
+            transfers: Transfers::new(crate::media::Config::default()),
         };
         let part = async { panic!("as scripted") };
         let deadline = Deadline::after(Duration::from_secs(1));
