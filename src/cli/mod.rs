@@ -1,10 +1,18 @@
-//! ROOF: the command line, one file a command.
+//! ROOF: the command line, one file or folder a command; `field`, `file`, `gateway`, `output` and `problem`
+//! are what those that call a gateway share.
 
 pub mod config;
 mod dev;
+mod download;
+mod field;
+mod file;
+mod gateway;
+mod output;
+mod problem;
 mod sandbox;
 mod send;
 mod serve;
+mod upload;
 
 use std::{future::Future, process::ExitCode};
 
@@ -28,6 +36,10 @@ enum Command {
     Sandbox(sandbox::Args),
     /// Sends a message through a gateway, as a client of its gRPC API.
     Send(send::Args),
+    /// Uploads a file through a gateway, for use in any number of messages.
+    Upload(upload::Args),
+    /// Downloads an uploaded file through a gateway.
+    Download(download::Args),
     /// Checks, prints and explains the settings.
     Config(config::Args),
 }
@@ -39,6 +51,12 @@ pub fn run() -> ExitCode {
         Command::Serve(args) => told(block_on(serve::run(args))),
         Command::Sandbox(args) => told(block_on(sandbox::run(args))),
         Command::Send(args) => block_on(send::run(args)).unwrap_or_else(|error| told(Err(error))),
+        Command::Upload(args) => {
+            block_on(upload::run(args)).unwrap_or_else(|error| told(Err(error)))
+        }
+        Command::Download(args) => {
+            block_on(download::run(args)).unwrap_or_else(|error| told(Err(error)))
+        }
         Command::Config(args) => config::run(&args),
     }
 }

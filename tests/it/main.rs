@@ -11,6 +11,7 @@
 )]
 
 mod architecture;
+mod cli;
 mod faults;
 mod send;
 mod server;

@@ -1,15 +1,13 @@
-//! The call: a connection, one request, one answer. What the gateway does not tell, this file does.
+//! The call: one request, one answer. What the gateway does not tell, this file does.
 
-use std::{error::Error, io, time::Instant};
+use tonic::{Code, Request, Status};
 
-use tonic::{Code, Request, Status, transport::Endpoint};
-
-use super::{
-    option::Gateway,
-    outcome::{Problem, is_from_gateway},
-};
-use crate::proto::{
-    SendMessageRequest, SendMessageResponse, messaging_service_client::MessagingServiceClient,
+use crate::{
+    cli::{
+        gateway::{self, Gateway},
+        problem::{Problem, is_from_gateway},
+    },
+    proto::{SendMessageRequest, SendMessageResponse},
 };
 
 /// Sends the request once. Never again by itself: whether that is safe is for the caller to judge.
@@ -17,90 +15,49 @@ pub(super) async fn send(
     request: SendMessageRequest,
     gateway: &Gateway,
 ) -> Result<SendMessageResponse, Problem> {
-    let started = Instant::now();
-    let endpoint = Endpoint::from(gateway.url.clone())
-        .user_agent(concat!("easemob-gateway/", env!("CARGO_PKG_VERSION")))
-        .map_err(|error| not_connected(gateway, &error))?;
-    let time = humantime::format_duration(gateway.timeout);
-    // Connected before the request is made: until here, nothing can have been sent.
-    let connected = tokio::time::timeout(gateway.timeout, endpoint.connect()).await;
-    let left = gateway.timeout.saturating_sub(started.elapsed());
-    let channel = match connected {
-        Ok(Err(error)) => return Err(not_connected(gateway, &error)),
-        Ok(Ok(channel)) if !left.is_zero() => channel,
-        Ok(Ok(_)) | Err(_) => {
-            let what = format!(
-                "no connection to {} within {time}. Check --gateway, or give more --timeout.",
-                gateway.name()
-            );
-            return Err(Problem::not_connected(Code::DeadlineExceeded, what));
-        }
-    };
-
+    let mut connection = gateway.connect(gateway::SEND).await?;
+    let left = connection.left;
     let mut request = Request::new(request);
     request.set_timeout(left);
-    let mut client = MessagingServiceClient::new(channel);
-    let status = match tokio::time::timeout(left, client.send_message(request)).await {
-        Ok(Ok(response)) => return Ok(response.into_inner()),
-        Ok(Err(status)) if is_from_gateway(&status) => return Err(Problem::from(&status)),
-        Ok(Err(status)) => status,
-        Err(_elapsed) => Status::deadline_exceeded("timeout"),
-    };
-    // The request is out, and nobody tells what became of it. The channel has a timer of its own, and
-    // calls what it ends CANCELLED.
-    if started.elapsed() >= gateway.timeout {
-        let what = format!(
-            "{} gave no answer within {time}, so nothing tells whether the message was sent. {LOOK}.",
-            gateway.name()
-        );
-        return Err(Problem::maybe_sent(Code::DeadlineExceeded, what));
+    let answer = tokio::time::timeout(left, connection.client.send_message(request)).await;
+    match answer {
+        Ok(Ok(response)) => Ok(response.into_inner()),
+        Ok(Err(status)) if is_from_gateway(&status) => Err(Problem::from(&status)),
+        // The request is out, and nobody tells what became of it.
+        Ok(Err(status)) if !connection.is_overdue() => Err(untold(gateway, &status)),
+        Ok(Err(_)) | Err(_) => Err(silence(gateway, &gateway.time(gateway::SEND))),
     }
-    Err(untold(gateway, &status))
 }
 
 /// What to do about a message that may have been sent.
 const LOOK: &str = "Look whether it arrived before you send it again";
 
-fn not_connected(gateway: &Gateway, error: &(dyn Error + 'static)) -> Problem {
-    let root = root_cause(error);
-    let refused = root
-        .downcast_ref::<io::Error>()
-        .is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-    let what = if refused {
-        format!(
-            "nothing listens at {}. Start a gateway with `easemob-gateway dev`, or name another one by \
-             --gateway or EASEMOB_GATEWAY_URL.",
-            gateway.name()
-        )
-    } else {
-        format!(
-            "no connection to {}: {root}. Check --gateway.",
-            gateway.name()
-        )
-    };
-    Problem::not_connected(Code::Unavailable, what)
+/// No answer in time.
+pub(super) fn silence(gateway: &Gateway, time: &str) -> Problem {
+    let what = format!(
+        "{} gave no answer within {time}, so nothing tells whether the message was sent. {LOOK}.",
+        gateway.name()
+    );
+    Problem::maybe_sent(Code::DeadlineExceeded, what)
+}
+
+/// Ctrl-C after the last byte of an upload.
+pub(super) fn interrupted() -> Problem {
+    let what = format!(
+        "interrupted after the last byte, so nothing tells whether the message was sent. {LOOK}."
+    );
+    Problem::maybe_sent(Code::Cancelled, what)
 }
 
 /// An error that was made on the way, and not by a gateway.
-fn untold(gateway: &Gateway, status: &Status) -> Problem {
-    let mut what = status.message().to_owned();
-    if let Some(source) = status.source() {
-        what = format!("{what}: {}", root_cause(source));
-    }
+pub(super) fn untold(gateway: &Gateway, status: &Status) -> Problem {
     let text = format!(
         "{what}. No easemob-gateway said this, so nothing tells whether the message was sent. {LOOK}, and whether \
-         {} is a gateway's gRPC port.",
-        gateway.name()
+         {name} is a gateway's gRPC port.",
+        what = gateway::untold(status),
+        name = gateway.name()
     );
     Problem::maybe_sent(status.code(), text)
-}
-
-fn root_cause<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error
 }
 
 #[cfg(test)]
@@ -112,13 +69,13 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::cli::send::outcome::State;
+    use crate::cli::problem::State;
 
     fn gateway(listener: &TcpListener, timeout: Duration) -> Gateway {
         let url = format!("http://{}", listener.local_addr().unwrap());
         Gateway {
             url: url.parse().unwrap(),
-            timeout,
+            timeout: Some(timeout),
         }
     }
 
@@ -134,7 +91,7 @@ mod tests {
         let problem = send(SendMessageRequest::default(), &gateway)
             .await
             .unwrap_err();
-        assert_eq!(problem.send_state, State::NotSent);
+        assert_eq!(problem.send_state, Some(State::NotSent));
         assert_eq!(problem.code, "UNAVAILABLE");
         assert!(problem.message.contains("easemob-gateway dev"));
     }
@@ -158,7 +115,7 @@ mod tests {
             sent = send(request, &gateway) => sent.unwrap_err(),
             ended = proxy => panic!("the proxy ended first: {ended:?}"),
         };
-        assert_eq!(problem.send_state, State::MaybeSent);
+        assert_eq!(problem.send_state, Some(State::MaybeSent));
         assert_eq!(problem.reason, None);
         assert!(problem.message.contains("before you send it again"));
     }
@@ -170,7 +127,7 @@ mod tests {
         let problem = send(SendMessageRequest::default(), &gateway)
             .await
             .unwrap_err();
-        assert_eq!(problem.send_state, State::MaybeSent);
+        assert_eq!(problem.send_state, Some(State::MaybeSent));
         assert_eq!(problem.code, "DEADLINE_EXCEEDED");
         assert!(problem.message.contains("within 500ms"));
     }
@@ -182,7 +139,7 @@ mod tests {
         let problem = send(SendMessageRequest::default(), &gateway)
             .await
             .unwrap_err();
-        assert_eq!(problem.send_state, State::NotSent);
+        assert_eq!(problem.send_state, Some(State::NotSent));
         assert_eq!(problem.code, "DEADLINE_EXCEEDED");
     }
 }

@@ -3,28 +3,32 @@
 use std::{
     collections::BTreeMap,
     io::{self, Read},
+    path::PathBuf,
 };
 
 use clap::{Args, Subcommand};
 
 use super::{
     EXIT_CODES,
-    file::{FileRef, Thumbnail},
+    file::{FileRef, Local, Thumbnail},
     option::Options,
 };
-use crate::proto::{self, message::Content as Proto};
+use crate::{
+    cli::file::ThumbnailSize,
+    proto::{self, message::Content as Proto},
+};
 
 #[derive(Subcommand)]
 pub(super) enum Content {
     /// A text message.
     Text(With<Text>),
-    /// An image, by the URL or uuid of its file.
+    /// An image: a file on this machine, or the URL or uuid of one.
     Image(With<Image>),
-    /// A voice message, by the URL or uuid of its file.
+    /// A voice message: a file on this machine, or the URL or uuid of one.
     Audio(With<Audio>),
-    /// A video, by the URL or uuid of its file.
+    /// A video: a file on this machine, or the URL or uuid of one.
     Video(With<Video>),
-    /// A file, by its URL or uuid.
+    /// A file: one on this machine, or the URL or uuid of one.
     File(With<File>),
     /// A point on the map.
     Location(With<Location>),
@@ -45,20 +49,41 @@ pub(super) struct With<C: Args> {
     options: Options,
 }
 
+/// Files on this machine that the message is to carry.
+pub(super) struct Media {
+    pub(super) file: Local,
+    pub(super) thumbnail: Option<PathBuf>,
+    pub(super) thumbnail_size: ThumbnailSize,
+}
+
+/// The content as the contract has it, and what has to be uploaded for it.
+pub(super) type Parts = (Proto, Option<Media>);
+
 impl Content {
-    /// The content as the contract has it, and the options beside it.
-    pub(super) fn into_parts(self, stdin: impl Read) -> io::Result<(Proto, Options)> {
+    /// What the message says, and the options beside it.
+    pub(super) fn into_parts(self, stdin: impl Read) -> io::Result<(Parts, Options)> {
         Ok(match self {
-            Self::Text(with) => (Proto::Text(with.content.read(stdin)?), with.options),
-            Self::Image(with) => (Proto::Image(with.content.into()), with.options),
-            Self::Audio(with) => (Proto::Audio(with.content.into()), with.options),
-            Self::Video(with) => (Proto::Video(with.content.into()), with.options),
-            Self::File(with) => (Proto::File(with.content.into()), with.options),
-            Self::Location(with) => (Proto::Location(with.content.into()), with.options),
-            Self::Command(with) => (Proto::Command(with.content.into()), with.options),
-            Self::Custom(with) => (Proto::Custom(with.content.into()), with.options),
+            Self::Text(with) => {
+                let text = Proto::Text(with.content.read(stdin)?);
+                ((text, None), with.options)
+            }
+            Self::Image(with) => (with.content.into_parts(), with.options),
+            Self::Audio(with) => (with.content.into_parts(), with.options),
+            Self::Video(with) => (with.content.into_parts(), with.options),
+            Self::File(with) => (with.content.into_parts(), with.options),
+            Self::Location(with) => ((Proto::Location(with.content.into()), None), with.options),
+            Self::Command(with) => ((Proto::Command(with.content.into()), None), with.options),
+            Self::Custom(with) => ((Proto::Custom(with.content.into()), None), with.options),
         })
     }
+}
+
+fn media(file: Option<Local>) -> Option<Media> {
+    Some(Media {
+        file: file?,
+        thumbnail: None,
+        thumbnail_size: ThumbnailSize::default(),
+    })
 }
 
 #[derive(Args)]
@@ -85,25 +110,51 @@ impl Text {
 pub(super) struct Image {
     #[command(flatten)]
     file: FileRef,
-    /// Name shown to recipients.
+    /// Name shown to recipients. Left out: that of the file on this machine.
     #[arg(long, value_name = "NAME", default_value_t, hide_default_value = true)]
     filename: String,
-    /// Width in pixels.
+    /// Width in pixels. Left out: read from the file on this machine.
     #[arg(long, value_name = "PIXELS", requires = "height")]
     width: Option<u32>,
-    /// Height in pixels.
+    /// Height in pixels. The same.
     #[arg(long, value_name = "PIXELS", requires = "width")]
     height: Option<u32>,
+    /// Width in pixels of the thumbnail that Easemob makes of an uploaded image.
+    #[arg(
+        long,
+        value_name = "PIXELS",
+        requires = "thumbnail_height",
+        conflicts_with_all = ["url", "uuid"],
+        help_heading = "Upload"
+    )]
+    thumbnail_width: Option<u32>,
+    /// Height in pixels of that thumbnail.
+    #[arg(
+        long,
+        value_name = "PIXELS",
+        requires = "thumbnail_width",
+        help_heading = "Upload"
+    )]
+    thumbnail_height: Option<u32>,
 }
 
-impl From<Image> for proto::ImageContent {
-    fn from(image: Image) -> Self {
-        Self {
-            file: Some(image.file.into()),
-            filename: image.filename,
-            width: image.width.unwrap_or_default(),
-            height: image.height.unwrap_or_default(),
+impl Image {
+    fn into_parts(self) -> Parts {
+        let (file, local) = self.file.into_parts();
+        let content = proto::ImageContent {
+            file,
+            filename: self.filename,
+            width: self.width.unwrap_or_default(),
+            height: self.height.unwrap_or_default(),
+        };
+        let mut media = media(local);
+        if let Some(media) = &mut media {
+            media.thumbnail_size = ThumbnailSize {
+                thumbnail_width: self.thumbnail_width,
+                thumbnail_height: self.thumbnail_height,
+            };
         }
+        (Proto::Image(content), media)
     }
 }
 
@@ -111,21 +162,23 @@ impl From<Image> for proto::ImageContent {
 pub(super) struct Audio {
     #[command(flatten)]
     file: FileRef,
-    /// Name shown to recipients.
+    /// Name shown to recipients. Left out: that of the file on this machine.
     #[arg(long, value_name = "NAME", default_value_t, hide_default_value = true)]
     filename: String,
-    /// Length in seconds.
+    /// Length in seconds. Left out: read from the file on this machine.
     #[arg(long, value_name = "SECONDS")]
     duration: Option<u32>,
 }
 
-impl From<Audio> for proto::AudioContent {
-    fn from(audio: Audio) -> Self {
-        Self {
-            file: Some(audio.file.into()),
-            filename: audio.filename,
-            duration_seconds: audio.duration,
-        }
+impl Audio {
+    fn into_parts(self) -> Parts {
+        let (file, local) = self.file.into_parts();
+        let content = proto::AudioContent {
+            file,
+            filename: self.filename,
+            duration_seconds: self.duration,
+        };
+        (Proto::Audio(content), media(local))
     }
 }
 
@@ -133,28 +186,35 @@ impl From<Audio> for proto::AudioContent {
 pub(super) struct Video {
     #[command(flatten)]
     file: FileRef,
-    /// Name shown to recipients.
+    /// Name shown to recipients. Left out: that of the file on this machine.
     #[arg(long, value_name = "NAME", default_value_t, hide_default_value = true)]
     filename: String,
     #[command(flatten)]
     thumbnail: Thumbnail,
-    /// Length in seconds.
+    /// Length in seconds. Left out: read from the file on this machine.
     #[arg(long, value_name = "SECONDS")]
     duration: Option<u32>,
-    /// Size of the video in bytes.
-    #[arg(long, value_name = "BYTES")]
+    /// Size of the video in bytes. An upload fills it in.
+    #[arg(long, value_name = "BYTES", conflicts_with = "path")]
     size_bytes: Option<u64>,
 }
 
-impl From<Video> for proto::VideoContent {
-    fn from(video: Video) -> Self {
-        Self {
-            file: Some(video.file.into()),
-            filename: video.filename,
-            thumbnail: video.thumbnail.into(),
-            duration_seconds: video.duration,
-            size_bytes: video.size_bytes,
+impl Video {
+    fn into_parts(self) -> Parts {
+        let (file, local) = self.file.into_parts();
+        let (thumbnail, local_thumbnail) = self.thumbnail.into_parts();
+        let content = proto::VideoContent {
+            file,
+            filename: self.filename,
+            thumbnail,
+            duration_seconds: self.duration,
+            size_bytes: self.size_bytes,
+        };
+        let mut media = media(local);
+        if let Some(media) = &mut media {
+            media.thumbnail = local_thumbnail;
         }
+        (Proto::Video(content), media)
     }
 }
 
@@ -162,17 +222,19 @@ impl From<Video> for proto::VideoContent {
 pub(super) struct File {
     #[command(flatten)]
     file: FileRef,
-    /// Name shown to recipients.
+    /// Name shown to recipients. Left out: that of the file on this machine.
     #[arg(long, value_name = "NAME", default_value_t, hide_default_value = true)]
     filename: String,
 }
 
-impl From<File> for proto::FileContent {
-    fn from(file: File) -> Self {
-        Self {
-            file: Some(file.file.into()),
-            filename: file.filename,
-        }
+impl File {
+    fn into_parts(self) -> Parts {
+        let (file, local) = self.file.into_parts();
+        let content = proto::FileContent {
+            file,
+            filename: self.filename,
+        };
+        (Proto::File(content), media(local))
     }
 }
 

@@ -3,8 +3,8 @@
 
 mod client;
 mod content;
-mod field;
 mod file;
+mod media;
 mod option;
 mod outcome;
 mod output;
@@ -17,13 +17,20 @@ use std::{
 
 use anyhow::Context;
 
-use self::{content::Content, outcome::Outcome};
-use crate::proto;
+use self::{
+    content::{Content, Media},
+    outcome::Outcome,
+};
+use crate::{
+    cli::{gateway::Gateway, output::write_json},
+    proto,
+};
 
 const EXAMPLES: &str = "\
 Examples:
   easemob-gateway send text --to bob \"你好\"
   date | easemob-gateway send text --to bob,carol -
+  easemob-gateway send image --to bob ./cat.jpg
   easemob-gateway send image --group 1001 --url https://files.example.com/cat.jpg
   easemob-gateway send text --help";
 
@@ -55,14 +62,24 @@ impl fmt::Debug for Args {
 /// Sends the message and tells what became of it, in words or as JSON, and in the exit code. An error:
 /// there was no message to send.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let (request, gateway, json) = prepare(args, io::stdin().lock())
+    let Prepared {
+        request,
+        media,
+        gateway,
+        json,
+    } = prepare(args, io::stdin().lock())
         .context("cannot read the text from standard input, so nothing was sent")?;
-    let outcome = match client::send(request, &gateway).await {
-        Ok(response) => Outcome::from(response),
-        Err(problem) => Outcome::Error { error: problem },
+    let outcome = match media {
+        Some(media) => media::send(request, media, &gateway, !json)
+            .await
+            .context("nothing was sent")?,
+        None => match client::send(request, &gateway).await {
+            Ok(response) => Outcome::from(response),
+            Err(problem) => Outcome::from(problem),
+        },
     };
     let written = if json {
-        output::write_json(&outcome, &mut io::stdout().lock())
+        write_json(&outcome, &mut io::stdout().lock())
     } else {
         let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
         output::write_text(&outcome, &mut out, &mut err)
@@ -79,20 +96,30 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(outcome.exit_code()))
 }
 
-/// From arguments to the request, where it goes, and whether the answer is to be JSON.
-fn prepare(
-    args: Args,
-    stdin: impl Read,
-) -> io::Result<(proto::SendMessageRequest, option::Gateway, bool)> {
-    let (content, options) = args.content.into_parts(stdin)?;
+/// What the arguments say.
+struct Prepared {
+    request: proto::SendMessageRequest,
+    /// What has to be uploaded for it.
+    media: Option<Media>,
+    gateway: Gateway,
+    /// Whether the answer is to be JSON.
+    json: bool,
+}
+
+fn prepare(args: Args, stdin: impl Read) -> io::Result<Prepared> {
+    let ((content, media), options) = args.content.into_parts(stdin)?;
     let option::Options {
         recipients,
         delivery,
         gateway,
         json,
     } = options;
-    let request = delivery.into_request(recipients, content);
-    Ok((request, gateway, json))
+    Ok(Prepared {
+        request: delivery.into_request(recipients, content),
+        media,
+        gateway,
+        json,
+    })
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! The options that every content takes: who receives it, how it is delivered, which gateway sends it.
 
-use std::time::Duration;
-
 use clap::{Args, ValueEnum};
-use http::Uri;
 
-use crate::proto::{self, message, message::Extension};
+use crate::{
+    cli::gateway::Gateway,
+    proto::{self, message, message::Extension},
+};
 
 #[derive(Args)]
 pub(super) struct Options {
@@ -164,68 +164,4 @@ impl Delivery {
             resend_maybe_sent: self.resend_maybe_sent,
         }
     }
-}
-
-/// Which gateway sends the message, and how long it may take.
-#[derive(Args)]
-#[command(next_help_heading = "Gateway")]
-pub(super) struct Gateway {
-    /// Where the gateway listens for gRPC.
-    // `url` is what a file's URL is called.
-    #[arg(
-        id = "gateway",
-        long,
-        value_name = "URL",
-        env = "EASEMOB_GATEWAY_URL",
-        default_value = "http://127.0.0.1:50051",
-        value_parser = gateway_url
-    )]
-    pub(super) url: Uri,
-    /// How long sending may take, connecting included: 500ms, 15s, 1m.
-    #[arg(
-        long,
-        value_name = "TIME",
-        default_value = "15s",
-        value_parser = timeout
-    )]
-    pub(super) timeout: Duration,
-}
-
-impl Gateway {
-    /// The URL as it was given.
-    pub(super) fn name(&self) -> String {
-        self.url.to_string().trim_end_matches('/').to_owned()
-    }
-}
-
-fn gateway_url(text: &str) -> Result<Uri, String> {
-    let uri: Uri = text
-        .parse()
-        .map_err(|error| format!("{error}; it looks like http://127.0.0.1:50051"))?;
-    match uri.scheme_str() {
-        Some("http") => {}
-        Some("https") => {
-            return Err(
-                "send speaks no TLS: give the http:// URL of a gateway on this machine or in a mesh"
-                    .into(),
-            );
-        }
-        _ => return Err("needs http:// in front: http://127.0.0.1:50051".into()),
-    }
-    if uri.path() != "/" || uri.query().is_some() {
-        return Err("may hold only host and port: http://127.0.0.1:50051".into());
-    }
-    Ok(uri)
-}
-
-/// gRPC has no room for very long times, and the gateway cuts them to minutes anyway.
-const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
-
-fn timeout(text: &str) -> Result<Duration, String> {
-    let timeout = humantime::parse_duration(text)
-        .map_err(|error| format!("{error}; it looks like 500ms, 15s or 1m"))?;
-    if timeout > MAX_TIMEOUT {
-        return Err("is longer than a day".into());
-    }
-    Ok(timeout)
 }

@@ -1,19 +1,20 @@
 //! What became of the message: the answer of the gateway, or the error, in the shape of `--json`.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use prost::Message as _;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt, pb};
+use tonic_types::pb;
 
 use crate::{
-    grpc::{reason, status::DOMAIN},
+    cli::{
+        file::Stored,
+        problem::{Problem, State, seconds},
+    },
+    grpc::reason,
     proto,
 };
-
-/// Key of the send state in the metadata of an `ErrorInfo`.
-const SEND_STATE: &str = "send_state";
 
 /// What became of the message.
 #[derive(Debug, Serialize)]
@@ -24,9 +25,25 @@ pub(super) enum Outcome {
         accepted: Vec<Accepted>,
         failures: Vec<Failure>,
         replayed: bool,
+        /// What was uploaded for it.
+        uploaded: Option<Uploaded>,
     },
     /// One cause for all of them.
-    Error { error: Problem },
+    Error {
+        error: Problem,
+        /// What was uploaded all the same.
+        uploaded: Option<Uploaded>,
+    },
+}
+
+/// Files that Easemob has stored for the message.
+#[derive(Debug, Serialize)]
+pub(super) struct Uploaded {
+    pub(super) file: Option<Stored>,
+    pub(super) thumbnail: Option<Stored>,
+    /// The command that finishes the send without uploading again, as far as the upload goes.
+    #[serde(skip)]
+    pub(super) finish: String,
 }
 
 /// A recipient that Easemob accepted the message for.
@@ -49,57 +66,11 @@ pub(super) struct Failure {
     pub(super) metadata: BTreeMap<String, String>,
 }
 
-/// An error for all recipients.
-#[derive(Debug, Serialize)]
-pub(super) struct Problem {
-    pub(super) code: String,
-    pub(super) reason: Option<String>,
-    pub(super) send_state: State,
-    pub(super) message: String,
-    pub(super) violations: Vec<Violation>,
-    #[serde(rename = "retry_after_seconds", serialize_with = "seconds")]
-    pub(super) retry_after: Option<Duration>,
-    pub(super) metadata: BTreeMap<String, String>,
-}
-
-/// A field of the request, and what is wrong with it.
-#[derive(Debug, Serialize)]
-pub(super) struct Violation {
-    pub(super) field: String,
-    pub(super) description: String,
-}
-
-/// Whether a message that was not accepted may have been sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub(super) enum State {
-    NotSent,
-    MaybeSent,
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotSent => "not sent",
-            Self::MaybeSent => "maybe sent",
-        })
-    }
-}
-
-impl State {
-    fn exit_code(self) -> u8 {
-        match self {
-            Self::NotSent => 4,
-            Self::MaybeSent => 5,
-        }
-    }
-}
-
 impl Outcome {
     /// Exit code of the command.
     pub(super) fn exit_code(&self) -> u8 {
         match self {
-            Self::Error { error } => error.send_state.exit_code(),
+            Self::Error { error, .. } => error.exit_code(),
             Self::Answer {
                 accepted, failures, ..
             } => match (&**accepted, &**failures) {
@@ -122,7 +93,26 @@ impl From<proto::SendMessageResponse> for Outcome {
             accepted: response.accepted.into_iter().map(Accepted::from).collect(),
             failures: response.failures.into_iter().map(Failure::from).collect(),
             replayed: response.replayed,
+            uploaded: None,
         }
+    }
+}
+
+impl From<Problem> for Outcome {
+    fn from(error: Problem) -> Self {
+        Self::Error {
+            error,
+            uploaded: None,
+        }
+    }
+}
+
+impl Outcome {
+    /// The same, with what was uploaded for it.
+    pub(super) fn with(mut self, files: Option<Uploaded>) -> Self {
+        let (Self::Answer { uploaded, .. } | Self::Error { uploaded, .. }) = &mut self;
+        *uploaded = files;
+        self
     }
 }
 
@@ -165,85 +155,6 @@ impl From<proto::SendFailure> for Failure {
 fn status(status: pb::Status) -> Status {
     let details = status.encode_to_vec().into();
     Status::with_details(Code::from(status.code), status.message, details)
-}
-
-/// Whether the gateway made this error, and not something on the way to it.
-pub(super) fn is_from_gateway(status: &Status) -> bool {
-    let details = status.get_error_details();
-    details
-        .error_info()
-        .is_some_and(|info| info.domain == DOMAIN)
-}
-
-impl From<&Status> for Problem {
-    fn from(status: &Status) -> Self {
-        let details = status.get_error_details();
-        let mut problem = Self::maybe_sent(status.code(), status.message().to_owned());
-        problem.violations = violations(&details);
-        problem.retry_after = details.retry_info().and_then(|info| info.retry_delay);
-        if let Some(info) = details.error_info().filter(|info| info.domain == DOMAIN) {
-            problem.reason = Some(info.reason.clone());
-            problem.metadata = BTreeMap::from_iter(info.metadata.clone());
-            let state = problem.metadata.remove(SEND_STATE);
-            if state.as_deref() == Some("NOT_SENT") {
-                problem.send_state = State::NotSent;
-            }
-        }
-        problem
-    }
-}
-
-fn violations(details: &ErrorDetails) -> Vec<Violation> {
-    let violations = details.bad_request().map(|bad| &*bad.field_violations);
-    let violations = violations.unwrap_or_default().iter();
-    violations
-        .map(|violation| Violation {
-            field: violation.field.clone(),
-            description: violation.description.clone(),
-        })
-        .collect()
-}
-
-impl Problem {
-    /// An error before there was a connection to send anything over.
-    pub(super) fn not_connected(code: Code, message: String) -> Self {
-        Self {
-            send_state: State::NotSent,
-            ..Self::maybe_sent(code, message)
-        }
-    }
-
-    /// An error that proves nothing.
-    pub(super) fn maybe_sent(code: Code, message: String) -> Self {
-        Self {
-            code: code_name(code),
-            reason: None,
-            send_state: State::MaybeSent,
-            message,
-            violations: Vec::new(),
-            retry_after: None,
-            metadata: BTreeMap::new(),
-        }
-    }
-}
-
-/// Name of a code as gRPC writes it: `FailedPrecondition` → `FAILED_PRECONDITION`.
-fn code_name(code: Code) -> String {
-    if code == Code::Ok {
-        return "OK".to_owned();
-    }
-    let mut name = String::new();
-    for letter in format!("{code:?}").chars() {
-        if letter.is_ascii_uppercase() && !name.is_empty() {
-            name.push('_');
-        }
-        name.push(letter.to_ascii_uppercase());
-    }
-    name
-}
-
-fn seconds<S: Serializer>(wait: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-    wait.map(|wait| wait.as_secs_f64()).serialize(serializer)
 }
 
 #[cfg(test)]
@@ -306,34 +217,14 @@ mod tests {
         for row in reason::TABLE {
             let error = refused(status::Problem::new(row.reason, "something"));
             let expected = match row.state {
-                proto::SendState::NotSent => (State::NotSent, 4),
-                _ => (State::MaybeSent, 5),
+                proto::SendState::NotSent => (Some(State::NotSent), 4),
+                _ => (Some(State::MaybeSent), 5),
             };
             let state = error.send_state;
             let name = reason::name(row.reason);
             assert_eq!(error.reason.as_deref(), Some(name));
-            let exit_code = Outcome::Error { error }.exit_code();
+            let exit_code = Outcome::from(error).exit_code();
             assert_eq!((state, exit_code), expected, "{name}");
-        }
-    }
-
-    #[test]
-    fn what_the_gateway_did_not_say_proves_nothing() {
-        let foreign = ErrorDetails::with_error_info(
-            "QUOTA_EXCEEDED",
-            "proxy.example.com",
-            [(SEND_STATE.to_owned(), "NOT_SENT".to_owned())],
-        );
-        for status in [
-            Status::unavailable("connection lost"),
-            Status::with_error_details(Code::Unavailable, "no", foreign),
-        ] {
-            assert!(!is_from_gateway(&status));
-            let problem = Problem::from(&status);
-            assert_eq!(
-                (problem.send_state, problem.reason),
-                (State::MaybeSent, None)
-            );
         }
     }
 
@@ -345,7 +236,7 @@ mod tests {
         };
         let error = refused(status::Problem::invalid(vec![violation]));
         assert_eq!(
-            serde_json::to_value(Outcome::Error { error }).unwrap(),
+            serde_json::to_value(Outcome::from(error)).unwrap(),
             serde_json::json!({"error": {
                 "code": "INVALID_ARGUMENT",
                 "reason": "INVALID_REQUEST",
@@ -356,7 +247,7 @@ mod tests {
                 ],
                 "retry_after_seconds": null,
                 "metadata": {},
-            }})
+            }, "uploaded": null})
         );
     }
 
@@ -394,6 +285,7 @@ mod tests {
                     "metadata": {},
                 }],
                 "replayed": true,
+                "uploaded": null,
             })
         );
     }
@@ -408,12 +300,5 @@ mod tests {
         let failure = Failure::from(newer);
         assert_eq!(failure.state, State::MaybeSent);
         assert_eq!(failure.reason.as_deref(), Some("EASEMOB_BUSY"));
-    }
-
-    #[test]
-    fn codes_are_named_as_grpc_names_them() {
-        assert_eq!(code_name(Code::Ok), "OK");
-        assert_eq!(code_name(Code::Unavailable), "UNAVAILABLE");
-        assert_eq!(code_name(Code::FailedPrecondition), "FAILED_PRECONDITION");
     }
 }

@@ -1,21 +1,13 @@
-//! What became of the message, for people and as JSON.
+//! What became of the message, for people.
 
-use std::{
-    io::{self, Write},
-    time::Duration,
-};
+use std::io::{self, Write};
 
-use super::{
+use super::outcome::{Accepted, Failure, Outcome, Uploaded};
+use crate::cli::{
     field,
-    outcome::{Accepted, Failure, Outcome, Problem},
+    output::{printable, write_problem, write_wait},
+    problem::{Problem, State},
 };
-
-/// Writes one line of JSON.
-pub(super) fn write_json(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, outcome)?;
-    writeln!(out)?;
-    out.flush()
-}
 
 /// Writes what was accepted to `out`, and what was not, with what to do, to `err`.
 pub(super) fn write_text(
@@ -24,14 +16,18 @@ pub(super) fn write_text(
     err: &mut impl Write,
 ) -> io::Result<()> {
     match outcome {
-        Outcome::Error { error } => write_problem(error, err),
+        Outcome::Error { error, uploaded } => {
+            write_problem(verdict(error), "send", error, field::SEND, err)?;
+            write_finish(uploaded.as_ref(), error.send_state, err)
+        }
         Outcome::Answer {
             accepted,
             failures,
             replayed,
+            uploaded,
         } => {
             // Whoever reads only one of the two streams gets that one even where the other is closed.
-            let written = write_accepted(accepted, out);
+            let written = write_accepted(accepted, uploaded.as_ref(), out);
             for failure in failures {
                 write_failure(failure, err)?;
             }
@@ -41,6 +37,11 @@ pub(super) fn write_text(
                     "maybe sent: the gateway answered, and told nothing of any recipient. Tell its operator, and look \
                      whether the message arrived before you send it again."
                 )?;
+            }
+            if let Some(failure) = failures.first() {
+                let maybe = failures.iter().find(|f| f.state == State::MaybeSent);
+                let state = maybe.unwrap_or(failure).state;
+                write_finish(uploaded.as_ref(), Some(state), err)?;
             }
             if *replayed {
                 writeln!(
@@ -53,7 +54,45 @@ pub(super) fn write_text(
     }
 }
 
-fn write_accepted(accepted: &[Accepted], out: &mut impl Write) -> io::Result<()> {
+fn verdict(problem: &Problem) -> &'static str {
+    match problem.send_state {
+        Some(State::MaybeSent) => "maybe sent",
+        Some(State::NotSent) | None => "not sent",
+    }
+}
+
+/// How to go on with a file that is stored, without uploading it again.
+fn write_finish(
+    uploaded: Option<&Uploaded>,
+    state: Option<State>,
+    err: &mut impl Write,
+) -> io::Result<()> {
+    let Some(uploaded) = uploaded else {
+        return Ok(());
+    };
+    let what = match uploaded.file {
+        Some(_) => "file",
+        None => "thumbnail",
+    };
+    let when = match state {
+        Some(State::MaybeSent) => "if the message did not arrive, ",
+        Some(State::NotSent) | None => "",
+    };
+    let finish = printable(&uploaded.finish);
+    writeln!(
+        err,
+        "  The {what} is stored: {when}finish with this, and the recipients and options as before:\n    {finish}"
+    )
+}
+
+fn write_accepted(
+    accepted: &[Accepted],
+    uploaded: Option<&Uploaded>,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    if let Some(file) = uploaded.and_then(|uploaded| uploaded.file.as_ref()) {
+        writeln!(out, "uploaded  {}", printable(&file.uuid))?;
+    }
     let width = |accepted: &Accepted| accepted.recipient.chars().count();
     let width = accepted.iter().map(width).max().unwrap_or_default();
     for Accepted {
@@ -76,43 +115,14 @@ fn write_failure(failure: &Failure, err: &mut impl Write) -> io::Result<()> {
     write_wait(failure.retry_after, err)
 }
 
-fn write_problem(problem: &Problem, err: &mut impl Write) -> io::Result<()> {
-    let state = problem.send_state;
-    let reason = problem.reason.as_deref().unwrap_or(&problem.code);
-    if problem.violations.is_empty() {
-        let message = printable(&problem.message);
-        writeln!(err, "{state}  {reason}: {message}")?;
-        return write_wait(problem.retry_after, err);
-    }
-    writeln!(err, "{state}  {reason}: correct this, and send again.")?;
-    for violation in &problem.violations {
-        let option = printable(&field::option(&violation.field));
-        let description = printable(&violation.description);
-        writeln!(err, "  {option} {description}")?;
-    }
-    Ok(())
-}
-
-fn write_wait(wait: Option<Duration>, err: &mut impl Write) -> io::Result<()> {
-    let Some(wait) = wait else { return Ok(()) };
-    // Nobody waits for nanoseconds; rounded up, since a little early is too early.
-    let ms = wait.as_nanos().div_ceil(1_000_000);
-    let wait = Duration::from_millis(u64::try_from(ms).unwrap_or(u64::MAX));
-    let wait = humantime::format_duration(wait);
-    writeln!(err, "  Wait {wait} before you send again.")
-}
-
-/// A text as it may go to a terminal: an answer cannot move the cursor or colour the screen.
-fn printable(text: &str) -> String {
-    text.replace(char::is_control, " ")
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tonic::Code;
 
     use super::*;
-    use crate::cli::send::outcome::{State, Violation};
+    use crate::cli::{file::Stored, problem::Violation};
 
     /// Both streams after the outcome was written.
     fn written(outcome: &Outcome) -> (String, String) {
@@ -145,6 +155,7 @@ mod tests {
                 metadata: [].into(),
             }],
             replayed: false,
+            uploaded: None,
         };
         let (out, err) = written(&outcome);
         assert_eq!(
@@ -154,7 +165,7 @@ mod tests {
         assert_eq!(
             err,
             "not sent  carol, dave  QUOTA_EXCEEDED: Too many. Nothing was sent.\n  \
-             Wait 1s 500ms before you send again.\n"
+             Wait 1s 500ms before you try again.\n"
         );
     }
 
@@ -164,13 +175,13 @@ mod tests {
             field: field.into(),
             description: description.into(),
         };
-        let mut error = Problem::not_connected(Code::InvalidArgument, "two are wrong".into());
+        let mut error = Problem::not_sent(Code::InvalidArgument, "two are wrong".into());
         error.reason = Some("INVALID_REQUEST".into());
         error.violations = vec![
             violation("message.location.latitude", "must be -90 to 90 degrees"),
             violation("message.users.user_ids[1]", "is a duplicate"),
         ];
-        let (out, err) = written(&Outcome::Error { error });
+        let (out, err) = written(&Outcome::from(error));
         assert_eq!(out, "");
         assert_eq!(
             err,
@@ -183,7 +194,7 @@ mod tests {
     #[test]
     fn an_error_without_a_reason_shows_its_code_and_cannot_drive_the_terminal() {
         let error = Problem::maybe_sent(Code::Unknown, "lost \u{1b}[2Jit".into());
-        let (_out, err) = written(&Outcome::Error { error });
+        let (_out, err) = written(&Outcome::from(error));
         assert_eq!(err, "maybe sent  UNKNOWN: lost  [2Jit\n");
     }
 
@@ -193,18 +204,55 @@ mod tests {
             accepted: Vec::new(),
             failures: Vec::new(),
             replayed: true,
+            uploaded: None,
         };
         let (_out, err) = written(&outcome);
         assert!(err.starts_with("maybe sent"));
         assert!(err.contains("remembered"));
     }
 
+    fn uploaded() -> Option<Uploaded> {
+        let file = Stored {
+            uuid: "1-2".into(),
+            secret: None,
+            size_bytes: 7,
+            sha256: "00".into(),
+        };
+        Some(Uploaded {
+            file: Some(file),
+            thumbnail: None,
+            finish: "easemob-gateway send image --uuid 1-2".into(),
+        })
+    }
+
     #[test]
-    fn json_is_one_line() {
-        let error = Problem::maybe_sent(Code::Unknown, "two\nlines".into());
-        let mut out = Vec::new();
-        write_json(&Outcome::Error { error }, &mut out).unwrap();
-        assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), 1);
-        assert_eq!(out.last(), Some(&b'\n'));
+    fn a_stored_file_is_told_with_the_message() {
+        let outcome = Outcome::Answer {
+            accepted: vec![accepted("bob", "1029")],
+            failures: Vec::new(),
+            replayed: false,
+            uploaded: uploaded(),
+        };
+        let (out, err) = written(&outcome);
+        assert_eq!(out, "uploaded  1-2\naccepted  bob  1029\n");
+        assert_eq!(err, "");
+    }
+
+    #[test]
+    fn a_stored_file_need_not_be_uploaded_again() {
+        let finish = "finish with this, and the recipients and options as before:\n    \
+                      easemob-gateway send image --uuid 1-2\n";
+        let error = Problem::not_sent(Code::ResourceExhausted, "too many".into());
+        let (_out, err) = written(&Outcome::from(error).with(uploaded()));
+        assert_eq!(
+            err,
+            format!("not sent  RESOURCE_EXHAUSTED: too many\n  The file is stored: {finish}")
+        );
+        let error = Problem::maybe_sent(Code::Unknown, "lost".into());
+        let (_out, err) = written(&Outcome::from(error).with(uploaded()));
+        assert!(
+            err.ends_with(&format!("stored: if the message did not arrive, {finish}")),
+            "{err}"
+        );
     }
 }

@@ -1,12 +1,17 @@
 //! Arguments → request.
 
+use std::{fs, path::Path};
+
 use clap::{Parser, error::ErrorKind};
 
 use super::*;
-use crate::proto::{
-    ChatroomPriority, RouteType,
-    file_ref::Location,
-    message::{Content as Proto, Extension, Target},
+use crate::{
+    cli::file::Source,
+    proto::{
+        ChatroomPriority, RouteType,
+        file_ref::Location,
+        message::{Content as Proto, Extension, Target},
+    },
 };
 
 #[derive(Parser)]
@@ -22,7 +27,7 @@ fn parse(arguments: &[&str]) -> Result<Args, clap::Error> {
 
 fn request(arguments: &[&str]) -> proto::SendMessageRequest {
     let args = parse(arguments).unwrap();
-    prepare(args, io::empty()).unwrap().0
+    prepare(args, io::empty()).unwrap().request
 }
 
 fn message(arguments: &[&str]) -> proto::Message {
@@ -51,7 +56,7 @@ fn refused(arguments: &[&str]) -> (ErrorKind, String) {
 
 fn text_from(stdin: &[u8]) -> io::Result<Proto> {
     let args = parse(&["text", "--to", "bob", "-"]).unwrap();
-    let (request, _gateway, _json) = prepare(args, stdin)?;
+    let request = prepare(args, stdin)?.request;
     Ok(request.message.unwrap().content.unwrap())
 }
 
@@ -198,11 +203,149 @@ fn audio_video_and_file_tell_what_they_are() {
     );
 }
 
+/// What these arguments have uploaded for one user.
+fn media(arguments: &[&str]) -> Media {
+    let to_bob = [arguments, &["--to", "bob"]].concat();
+    let args = parse(&to_bob).unwrap();
+    prepare(args, io::empty()).unwrap().media.unwrap()
+}
+
 #[test]
-fn a_path_is_told_that_nothing_is_uploaded() {
+fn a_path_is_uploaded_with_its_options() {
+    let image = [
+        "image",
+        "./cat.jpg",
+        "--filename",
+        "tom.jpg",
+        "--content-type",
+        "image/x-cat",
+        "--restrict-access",
+        "--thumbnail-width",
+        "200",
+        "--thumbnail-height",
+        "100",
+    ];
+    let Proto::Image(content) = content(&image) else {
+        panic!("not an image")
+    };
+    assert!(content.file.is_none());
+    assert_eq!(content.filename, "tom.jpg");
+    let media = media(&image);
+    assert_eq!(media.file.path, Path::new("./cat.jpg"));
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cat.jpg");
+    fs::write(&path, "meow").unwrap();
+    let file = Source::open(&path).unwrap();
+    assert_eq!(
+        media.file.store.options(&media.thumbnail_size, &file),
+        proto::UploadOptions {
+            size_bytes: Some(4),
+            content_type: "image/x-cat".into(),
+            restrict_access: true,
+            thumbnail_width: 200,
+            thumbnail_height: 100,
+        }
+    );
+    // Easemob makes the thumbnails of images alone, and this one is as closed as its video.
+    let of_thumbnail = media.file.store.thumbnail_options(&file);
+    assert_eq!(
+        (&*of_thumbnail.content_type, of_thumbnail.restrict_access),
+        ("image/jpeg", true)
+    );
+    assert_eq!(of_thumbnail.thumbnail_width, 0);
+}
+
+#[test]
+fn the_file_tells_what_nobody_has_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("猫.png");
+    image::DynamicImage::new_rgb8(64, 48).save(&path).unwrap();
+    let file = Source::open(&path).unwrap();
+    let path = path.to_str().unwrap();
+    let told = |arguments: &[&str]| {
+        let mut content = content(&[&["image", path], arguments].concat());
+        media::fill(&mut content, &file).unwrap();
+        let Proto::Image(image) = content else {
+            panic!("not an image")
+        };
+        (image.filename, image.width, image.height)
+    };
+    assert_eq!(told(&[]), ("猫.png".into(), 64, 48));
+    let given = ["--width", "8", "--height", "6", "--filename", "tom.png"];
+    assert_eq!(told(&given), ("tom.png".into(), 8, 6));
+    // No recording: sent all the same, without a length.
+    let mut audio = content(&["audio", path]);
+    media::fill(&mut audio, &file).unwrap();
+    assert!(
+        audio
+            == Proto::Audio(proto::AudioContent {
+                file: None,
+                filename: "猫.png".into(),
+                duration_seconds: None,
+            })
+    );
+}
+
+#[test]
+fn a_video_may_have_its_thumbnail_anywhere() {
+    let media = media(&["video", "a.mp4", "--thumbnail", "a.jpg"]);
+    assert_eq!(media.thumbnail.as_deref(), Some(Path::new("a.jpg")));
+    let Proto::Video(video) = content(&["video", "a.mp4", "--thumbnail-uuid", "1-2"]) else {
+        panic!("not a video")
+    };
+    assert!(video.file.is_none() && video.thumbnail.is_some());
+    // Of a video that is somewhere already, nothing is uploaded.
+    let (kind, _text) = refused(&[
+        "video",
+        "--to",
+        "bob",
+        "--uuid",
+        "1",
+        "--thumbnail",
+        "a.jpg",
+    ]);
+    assert_eq!(kind, ErrorKind::ArgumentConflict);
+}
+
+#[test]
+fn options_of_an_upload_need_a_path_and_those_of_a_stored_file_none() {
+    let (kind, _text) = refused(&["image", "cat.jpg", "--to", "bob", "--thumbnail-width", "1"]);
+    assert_eq!(kind, ErrorKind::MissingRequiredArgument);
     for arguments in [
-        &["image", "--to", "bob", "./cat.jpg"][..],
-        &["file", "--to", "bob", "--url", "/tmp/a.pdf"],
+        &["image", "--uuid", "1", "--restrict-access"][..],
+        &["image", "--url", "http://a", "--content-type", "a/b"],
+        &[
+            "image",
+            "--uuid",
+            "1",
+            "--thumbnail-width",
+            "1",
+            "--thumbnail-height",
+            "1",
+        ],
+        &["image", "cat.jpg", "--uuid", "1"],
+        &["image", "cat.jpg", "--url", "http://a"],
+        &["image", "cat.jpg", "--secret", "s"],
+        &["video", "cat.mp4", "--size-bytes", "1"],
+        &[
+            "video",
+            "cat.mp4",
+            "--thumbnail",
+            "a",
+            "--thumbnail-secret",
+            "s",
+        ],
+    ] {
+        let (kind, _text) = refused(&[arguments, &["--to", "bob"]].concat());
+        assert_eq!(kind, ErrorKind::ArgumentConflict, "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_path_in_place_of_a_url_is_told_where_it_belongs() {
+    for arguments in [
+        &["file", "--to", "bob", "--url", "/tmp/a.pdf"][..],
         &["file", "--to", "bob", "--url", "file:///tmp/a.pdf"],
         &[
             "video",
@@ -216,7 +359,7 @@ fn a_path_is_told_that_nothing_is_uploaded() {
     ] {
         let (kind, text) = refused(arguments);
         assert_eq!(kind, ErrorKind::ValueValidation);
-        assert!(text.contains("uploads no files"), "{text}");
+        assert!(text.contains("and it is uploaded"), "{text}");
     }
 }
 
@@ -373,7 +516,7 @@ fn the_gateway_is_named_by_an_http_url() {
         let args = parse(&["text", "hi", "--to", "bob", "--gateway", gateway, "--json"]);
         prepare(args.unwrap(), io::empty()).unwrap()
     };
-    let (_request, gateway, json) = prepared("http://gateway.internal:50051/");
+    let Prepared { gateway, json, .. } = prepared("http://gateway.internal:50051/");
     assert_eq!(gateway.name(), "http://gateway.internal:50051");
     assert!(json);
     for (url, hint) in [
@@ -395,9 +538,10 @@ fn the_gateway_is_named_by_an_http_url() {
 fn a_timeout_has_a_unit_and_an_end() {
     let timeout = |text| {
         let args = parse(&["text", "hi", "--to", "bob", "--timeout", text])?;
-        Ok::<_, clap::Error>(prepare(args, io::empty()).unwrap().1.timeout)
+        Ok::<_, clap::Error>(prepare(args, io::empty()).unwrap().gateway.timeout)
     };
-    assert_eq!(timeout("1m 500ms").unwrap().as_millis(), 60_500);
+    let minute = timeout("1m 500ms").unwrap();
+    assert_eq!(minute.map(|time| time.as_millis()), Some(60_500));
     for bad in ["15", "", "-1s", "2days", "soon"] {
         assert!(timeout(bad).is_err(), "{bad:?}");
     }
