@@ -12,6 +12,7 @@
 
 mod architecture;
 mod faults;
+mod media;
 mod send;
 mod server;
 mod support;
