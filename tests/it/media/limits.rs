@@ -82,9 +82,8 @@ async fn no_transfer_takes_longer_than_it_may() {
 async fn a_deadline_of_the_callers_own_ends_its_upload() {
     let started = impatient().await;
     let stream = tokio_stream::once(header("a")).chain(tokio_stream::pending());
-    let stream = stream.map(|part: Part| easemob_gateway::proto::UploadFileRequest {
-        part: Some(part),
-    });
+    let stream =
+        stream.map(|part: Part| easemob_gateway::proto::UploadFileRequest { part: Some(part) });
     let mut request = tonic::Request::new(stream);
     request.set_timeout(Duration::from_millis(100));
     let status = started.client.clone().upload_file(request).await;

@@ -170,9 +170,10 @@ async fn a_restricted_file_opens_with_its_secret() {
     assert_eq!(back.bytes, b"secret");
 }
 
-/// A red picture, as PNG.
+/// A picture of noise, as PNG: no compression makes it so small that it is its own thumbnail.
 fn png(width: u32, height: u32) -> Vec<u8> {
-    let picture = image::RgbImage::from_pixel(width, height, image::Rgb([200, 0, 0]));
+    let pixels = noise(usize::try_from(width * height * 3).unwrap());
+    let picture = image::RgbImage::from_raw(width, height, pixels).unwrap();
     let mut bytes = std::io::Cursor::new(Vec::new());
     picture
         .write_to(&mut bytes, image::ImageFormat::Png)
@@ -190,7 +191,7 @@ async fn the_thumbnail_of_an_image_is_a_smaller_image() {
         ..Default::default()
     };
     let picture = png(400, 300);
-    let parts = file_with("red.png", &picture, options);
+    let parts = file_with("noise.png", &picture, options);
     let stored = file_ref(&started.upload(parts).await.unwrap());
 
     let request = proto::DownloadFileRequest {

@@ -34,7 +34,7 @@ use std::{
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::{sync::watch, time::timeout};
 
-pub use self::script::{ACCEPTED_JSON, Gate, Script, UNAUTHORIZED, http};
+pub use self::script::{ACCEPTED_JSON, Gate, STORED_JSON, Script, UNAUTHORIZED, http};
 
 /// The token it gives, with a number after it that counts them, from 1.
 pub const TOKEN: &str = "CANARY-token-";
