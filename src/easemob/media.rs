@@ -3,7 +3,7 @@
 use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -73,6 +73,27 @@ struct Progress {
     taken_at: Instant,
     /// The closing boundary is with the socket.
     ended: bool,
+    /// Nobody waits for the answer any more.
+    abandoned: bool,
+    /// The task that sends the body.
+    sender: Option<Waker>,
+}
+
+/// Whoever waits for an upload's answer. When it goes, the body ends with it: the HTTP library would
+/// go on sending what comes after an early answer.
+struct Waiting(SharedUpload);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let sender = {
+            let mut progress = self.0.lock();
+            progress.abandoned = true;
+            progress.sender.take()
+        };
+        if let Some(sender) = sender {
+            sender.wake();
+        }
+    }
 }
 
 impl SharedUpload {
@@ -82,6 +103,8 @@ impl SharedUpload {
             upload,
             taken_at: Instant::now(),
             ended: false,
+            abandoned: false,
+            sender: None,
         })))
     }
 
@@ -156,6 +179,7 @@ impl Client {
         }
 
         let url = self.files_url.clone();
+        let _waiting = Waiting(upload.clone());
         let answer = tokio::select! {
             answer = self.transport.upload(url, headers, body) => answer,
             what = upload.stalled(config) => Err(what.to_owned()),
@@ -269,6 +293,7 @@ impl MultipartBody {
             let mut progress = upload.lock();
             progress.taken_at = Instant::now();
             progress.ended = false;
+            progress.abandoned = false;
             progress.upload.declared()
         };
         Self {
@@ -298,6 +323,10 @@ impl Body for MultipartBody {
         let this = &mut *self;
         if this.piece.is_empty() {
             let mut progress = this.upload.lock();
+            if progress.abandoned && !matches!(this.stage, Stage::End) {
+                return Poll::Ready(Some(Err(BrokenOff)));
+            }
+            progress.sender = Some(cx.waker().clone());
             progress.taken_at = Instant::now();
             match this.stage {
                 Stage::Prefix => {

@@ -34,12 +34,16 @@ impl Pace {
         }
     }
 
-    /// Bytes came.
-    pub(super) fn arrived(&mut self, bytes: usize) -> Result<(), Error> {
-        self.bytes += bytes as u64;
+    /// Something came: what follows is not the caller's time, until more is wanted.
+    pub(super) fn answered(&mut self) {
         if let Some(since) = self.waiting_since.take() {
             self.waited += since.elapsed();
         }
+    }
+
+    /// Bytes came.
+    pub(super) fn arrived(&mut self, bytes: usize) -> Result<(), Error> {
+        self.bytes += bytes as u64;
         // Within the first moments every rate is possible.
         let due = self.waited.as_secs() * self.min_bytes_per_second;
         if self.waited > self.idle_timeout && self.bytes < due {

@@ -156,7 +156,10 @@ impl Upload {
             return Poll::Ready(Ok(frame));
         }
         match self.frames.as_mut().poll_next(cx) {
-            Poll::Ready(Some(frame)) => Poll::Ready(frame),
+            Poll::Ready(Some(frame)) => {
+                self.pace.answered();
+                Poll::Ready(frame)
+            }
             // A caller's cancel may look like this: only finish ends a file.
             Poll::Ready(None) => {
                 Poll::Ready(Err(Error::Incomplete("the stream ended before finish")))
@@ -380,6 +383,20 @@ mod tests {
         let error = read(&mut upload).await.unwrap_err();
         assert!(matches!(error, Error::Incomplete(_)));
         assert!(start.elapsed().as_secs() < 30);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_thumbnail_that_takes_long_to_store_is_not_the_callers_fault() {
+        let slowly = tokio_stream::iter([chunk("v"), finish()]).throttle(Duration::from_secs(1));
+        let frames = tokio_stream::iter([thumbnail("t")]).chain(slowly);
+        let mut upload = Upload::new(frames, 10, &Config::default());
+        assert!(has_thumbnail(&mut upload).await);
+        upload.begin(Section::Thumbnail, None);
+        assert_eq!(read(&mut upload).await.unwrap(), b"t");
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        upload.begin(Section::File, None);
+        assert!(!upload.waits_for_caller());
+        assert_eq!(read(&mut upload).await.unwrap(), b"v");
     }
 
     #[tokio::test(start_paused = true)]

@@ -13,6 +13,7 @@
 mod architecture;
 mod cli;
 mod faults;
+mod media;
 mod send;
 mod server;
 mod support;

@@ -34,7 +34,7 @@ use std::{
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::{sync::watch, time::timeout};
 
-pub use self::script::{ACCEPTED_JSON, Gate, Script, UNAUTHORIZED, http};
+pub use self::script::{ACCEPTED_JSON, Gate, STORED_JSON, Script, UNAUTHORIZED, http};
 
 /// The token it gives, with a number after it that counts them, from 1.
 pub const TOKEN: &str = "CANARY-token-";
@@ -54,6 +54,10 @@ pub struct Seen {
     pub tokens: Vec<Received>,
     /// POSTs of messages that arrived whole.
     pub sends: Vec<Received>,
+    /// POSTs of files that arrived whole.
+    pub uploads: Vec<Received>,
+    /// GETs of files.
+    pub downloads: Vec<Received>,
 }
 
 impl Seen {
@@ -72,6 +76,8 @@ pub struct Received {
     pub head: String,
     /// What it says.
     pub body: serde_json::Value,
+    /// Its body as it came, without the frames of a chunked one.
+    pub bytes: Vec<u8>,
 }
 
 impl Received {
@@ -107,6 +113,8 @@ struct Shared {
     seen: watch::Sender<Seen>,
     tokens: Mutex<Scripts>,
     sends: Mutex<Scripts>,
+    uploads: Mutex<Scripts>,
+    downloads: Mutex<Scripts>,
     tls: Option<Arc<rustls::ServerConfig>>,
     /// Open ones, to be cut when the end comes.
     sockets: Mutex<Vec<Weak<TcpStream>>>,
@@ -155,6 +163,8 @@ impl Closed {
             seen: watch::Sender::default(),
             tokens: Scripts::new(Script::read().give_token()),
             sends: Scripts::new(Script::read().accept()),
+            uploads: Scripts::new(Script::read().store()),
+            downloads: Scripts::new(Script::read().answer(200, "{}")),
             tls,
             sockets: Mutex::default(),
             deaf: Mutex::default(),
@@ -218,6 +228,16 @@ impl Easemob {
     /// What to do with the next request for a token.
     pub fn on_token(&self, script: Script) {
         self.shared.tokens.lock().unwrap().next.push_back(script);
+    }
+
+    /// What to do with the next upload.
+    pub fn on_upload(&self, script: Script) {
+        self.shared.uploads.lock().unwrap().next.push_back(script);
+    }
+
+    /// What to do with the next download.
+    pub fn on_download(&self, script: Script) {
+        self.shared.downloads.lock().unwrap().next.push_back(script);
     }
 
     /// What to do with every message from now on.

@@ -86,10 +86,11 @@ impl Connection<'_> {
             }
             self.more()?;
         };
-        let scripts = if is_token(&line) {
-            &self.shared.tokens
-        } else {
-            &self.shared.sends
+        let scripts = match Kind::of(&line) {
+            Kind::Token => &self.shared.tokens,
+            Kind::Send => &self.shared.sends,
+            Kind::Upload => &self.shared.uploads,
+            Kind::Download => &self.shared.downloads,
         };
         let script = scripts.lock().unwrap().next();
         for step in script.0 {
@@ -105,6 +106,12 @@ impl Connection<'_> {
     fn play(&mut self, step: Step) -> Result<(), Over> {
         match step {
             Step::Read => self.read_whole(),
+            Step::ReadAtLeast(bytes) => {
+                while self.buffer.len() < bytes {
+                    self.more()?;
+                }
+                Ok(())
+            }
             Step::Accept => {
                 self.read_whole()?;
                 let answer = accepted(&self.buffer);
@@ -175,17 +182,28 @@ impl Connection<'_> {
         self.buffer.extend(&bytes[..count]);
         let whole = parse(&self.buffer).filter(|_| !self.noted);
         self.noted |= whole.is_some();
-        let received = whole.map(|(head, body)| Received {
-            connection: self.number,
-            head: String::from_utf8_lossy(&self.buffer[..head]).into_owned(),
-            body: serde_json::from_slice(&self.buffer[head..head + body]).unwrap_or_default(),
+        let received = whole.map(|(head, body)| {
+            let (head, body) = (&self.buffer[..head], &self.buffer[head..head + body]);
+            let head = String::from_utf8_lossy(head).into_owned();
+            Received {
+                connection: self.number,
+                body: serde_json::from_slice(body).unwrap_or_default(),
+                bytes: match is_chunked(&head) {
+                    true => dechunk(body).expect("it was read whole").1,
+                    false => body.to_vec(),
+                },
+                head,
+            }
         });
         self.shared.seen.send_modify(|seen| {
             seen.bytes_in += count;
-            match received {
-                Some(received) if is_token(&received.head) => seen.tokens.push(received),
-                Some(received) => seen.sends.push(received),
-                None => {}
+            if let Some(received) = received {
+                match Kind::of(&received.head) {
+                    Kind::Token => seen.tokens.push(received),
+                    Kind::Send => seen.sends.push(received),
+                    Kind::Upload => seen.uploads.push(received),
+                    Kind::Download => seen.downloads.push(received),
+                }
             }
         });
         Ok(())
@@ -200,22 +218,67 @@ impl Connection<'_> {
     }
 }
 
-fn is_token(head: &str) -> bool {
-    head.split(' ')
-        .nth(1)
-        .is_some_and(|path| path.ends_with("/token"))
+/// What a request asks for.
+enum Kind {
+    Token,
+    Send,
+    Upload,
+    Download,
+}
+
+impl Kind {
+    /// By the request line.
+    fn of(head: &str) -> Self {
+        let path = head.split(' ').nth(1).unwrap_or_default();
+        match () {
+            () if path.ends_with("/token") => Self::Token,
+            () if path.ends_with("/chatfiles") => Self::Upload,
+            () if path.contains("/chatfiles/") => Self::Download,
+            () => Self::Send,
+        }
+    }
+}
+
+fn is_chunked(head: &str) -> bool {
+    head.to_ascii_lowercase()
+        .contains("\r\ntransfer-encoding: chunked\r\n")
 }
 
 /// Lengths of head and body, if all of it is there.
 fn parse(bytes: &[u8]) -> Option<(usize, usize)> {
     let head = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
     let text = String::from_utf8_lossy(&bytes[..head]).to_ascii_lowercase();
+    if is_chunked(&text) {
+        let (body, _) = dechunk(&bytes[head..])?;
+        return Some((head, body));
+    }
     let length = text
         .lines()
-        .find_map(|line| line.strip_prefix("content-length:"))
-        .expect("the gateway tells how long its requests are");
-    let body: usize = length.trim().parse().unwrap();
+        .find_map(|line| line.strip_prefix("content-length:"));
+    let body = match length {
+        Some(length) => length.trim().parse().unwrap(),
+        None if text.starts_with("get ") => 0,
+        None => panic!("the gateway tells how long its requests are: {text}"),
+    };
     (bytes.len() >= head + body).then_some((head, body))
+}
+
+/// Length of a chunked body and what it holds, if all of it is there.
+fn dechunk(bytes: &[u8]) -> Option<(usize, Vec<u8>)> {
+    let (mut at, mut content) = (0, Vec::new());
+    loop {
+        let line = bytes[at..].windows(2).position(|two| two == b"\r\n")?;
+        let size = std::str::from_utf8(&bytes[at..at + line]).unwrap();
+        let size = usize::from_str_radix(size, 16).unwrap();
+        at += line + 2;
+        let chunk = bytes.get(at..at + size + 2)?;
+        assert_eq!(&chunk[size..], b"\r\n");
+        content.extend_from_slice(&chunk[..size]);
+        at += size + 2;
+        if size == 0 {
+            return Some((at, content));
+        }
+    }
 }
 
 /// An ID for every recipient of the request.

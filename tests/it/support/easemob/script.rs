@@ -12,6 +12,10 @@ pub const ACCEPTED_JSON: &str = r#"{"path":"/messages/users","data":{"bob":"1"},
 pub const UNAUTHORIZED: &str =
     r#"{"error":"unauthorized","error_description":"Unable to authenticate (OAuth)"}"#;
 
+/// The answer to an upload, as far as the gateway reads it.
+pub const STORED_JSON: &str =
+    r#"{"entities":[{"uuid":"11111111-2222-3333-4444-555555555555","type":"chatfile"}]}"#;
+
 /// Steps for one request. It has been read as far as its request line, which tells whose script it is;
 /// after the last step the connection serves the next request.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +24,7 @@ pub struct Script(pub(super) Vec<Step>);
 #[derive(Debug, Clone)]
 pub(super) enum Step {
     Read,
+    ReadAtLeast(usize),
     Accept,
     AcceptWith(usize),
     GiveToken,
@@ -43,6 +48,11 @@ impl Script {
         Self::default()
     }
 
+    /// Reads so many bytes of the request, its headers among them, or a few more.
+    pub fn read_at_least(bytes: usize) -> Self {
+        Self(vec![Step::ReadAtLeast(bytes)])
+    }
+
     fn then(mut self, step: Step) -> Self {
         self.0.push(step);
         self
@@ -56,6 +66,11 @@ impl Script {
     /// The same if the request has the token of this number, from 1; else 401.
     pub fn accept_with(self, token: usize) -> Self {
         self.then(Step::AcceptWith(token))
+    }
+
+    /// 200 with the ID of a file.
+    pub fn store(self) -> Self {
+        self.answer(200, STORED_JSON)
     }
 
     /// 200 with a new token.
