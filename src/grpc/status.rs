@@ -33,7 +33,7 @@ pub struct Problem {
     metadata: Vec<(&'static str, String)>,
     violations: Vec<Violation>,
     retry_after: Option<Duration>,
-    uploaded: Option<UploadedMedia>,
+    uploaded: Option<Box<UploadedMedia>>,
     sends: bool,
 }
 
@@ -85,7 +85,7 @@ impl Problem {
 
     /// Tells what need not be uploaded again.
     pub fn with_uploaded(mut self, uploaded: UploadedMedia) -> Self {
-        self.uploaded = Some(uploaded);
+        self.uploaded = Some(Box::new(uploaded));
         self
     }
 

@@ -23,7 +23,6 @@ use easemob_gateway::{
     },
     sandbox::{self, Endpoint, Sandbox, UploadState},
 };
-use sha2::{Digest, Sha256};
 use tokio_stream::Stream;
 use tonic::{Code, Status, transport::Channel};
 
@@ -304,7 +303,8 @@ fn noise(len: usize) -> Vec<u8> {
 }
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {
-    Sha256::digest(bytes).into()
+    let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
+    digest.as_ref().try_into().unwrap()
 }
 
 fn hex(bytes: &[u8]) -> String {
