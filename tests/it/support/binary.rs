@@ -84,9 +84,18 @@ impl Binary {
             .unwrap()
     }
 
+    fn pid(&self) -> u32 {
+        self.child.id().expect("it runs until it is waited for")
+    }
+
+    /// The most memory it has had so far, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        super::process::peak_memory(self.pid())
+    }
+
     /// Sends SIGTERM.
     pub fn terminate(&self) {
-        let pid = self.child.id().expect("it runs until it is waited for");
+        let pid = self.pid();
         let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
         kill_process(pid, Signal::TERM).unwrap();
     }

@@ -156,13 +156,7 @@ impl Process {
 
     /// The most memory it has had so far, in bytes.
     pub fn peak_memory(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))
-            .unwrap();
-        let kib: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
-        kib * 1024
+        peak_memory(self.pid())
     }
 
     /// The processor time it has had so far.
@@ -185,6 +179,17 @@ impl Process {
             .unwrap()
             .count()
     }
+}
+
+/// The most memory that a process has had so far, in bytes.
+pub fn peak_memory(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+    kib * 1024
 }
 
 async fn next_word(lines: &mut tokio::io::Lines<BufReader<ChildStdout>>, key: &str) -> String {
