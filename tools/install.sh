@@ -2,7 +2,7 @@
 # Installs what the checks and tests need: tools/install.sh NAME…
 #
 # - python: a virtual environment with tools/requirements.txt, in .tools/venv
-# - buf: lints the proto files, in .tools/npm
+# - buf: lints the proto files; grpc-js: Node's own gRPC client: both in .tools/npm
 # - cargo-deny: checks licences, bans and sources, in .tools/bin
 # - shellcheck: lints the scripts, from Debian's packages
 # - valgrind: counts instructions in the benchmarks, from Debian's packages
@@ -54,12 +54,12 @@ install_python() {
   cp tools/requirements.txt $venv/installed.txt
 }
 
-install_buf() {
+install_npm() {
   local npm=.tools/npm
   if fresh tools/package-lock.json $npm/installed.json && $npm/node_modules/.bin/buf --version >/dev/null 2>&1; then
     return
   fi
-  say "buf in $npm"
+  say "packages of npm in $npm"
   command -v npm >/dev/null || apt_install nodejs npm
   rm -rf $npm
   mkdir -p $npm
@@ -86,12 +86,12 @@ install_valgrind() {
   command -v valgrind >/dev/null || apt_install valgrind
 }
 
-[ $# -gt 0 ] || fail "usage: tools/install.sh python | buf | cargo-deny | shellcheck | valgrind …"
+[ $# -gt 0 ] || fail "usage: tools/install.sh python | buf | grpc-js | cargo-deny | shellcheck | valgrind …"
 mkdir -p .tools
 for name in "$@"; do
   case $name in
     python) install_python ;;
-    buf) install_buf ;;
+    buf | grpc-js) install_npm ;;
     cargo-deny) install_cargo_deny ;;
     shellcheck) install_shellcheck ;;
     valgrind) install_valgrind ;;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs all tests: Rust's, then those of an independent client against the binary that these built.
+# Runs all tests: Rust's, then those of independent clients against the binary that these built.
 # The closing lines of both runners stand at the end, and in target/test/closing.txt.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -8,7 +8,7 @@ logs=$target/test
 mkdir -p "$logs"
 rm -f "$logs"/*.txt
 
-tools/install.sh python
+tools/install.sh python grpc-js
 
 status=0
 cargo test --locked --no-fail-fast 2>&1 | tee "$logs/cargo.txt" || status=$?

@@ -24,6 +24,12 @@ use crate::{
 /// them for an Easemob that does not read, however large the caller's chunks are.
 const MAX_PIECE_BYTES: usize = 16 * 1024;
 
+/// Most bytes of an upload that the kernel has taken and Easemob has not.
+const MAX_KERNEL_BYTES: u64 = 4 * 1024 * 1024;
+/// Slowest Easemob, in bytes a second, that is waited for to read them. One that reads nothing at all
+/// is noticed by the kernel.
+const MIN_BYTES_PER_SECOND: u64 = 16 * 1024;
+
 const RESTRICT_ACCESS: HeaderName = HeaderName::from_static("restrict-access");
 const THUMBNAIL_WIDTH: HeaderName = HeaderName::from_static("thumbnail-width");
 const THUMBNAIL_HEIGHT: HeaderName = HeaderName::from_static("thumbnail-height");
@@ -79,6 +85,15 @@ struct Progress {
     sender: Option<Waker>,
 }
 
+impl Progress {
+    /// How long Easemob may take to read what the socket took: the last byte is with the kernel long
+    /// before it is with a slow Easemob.
+    fn kernels_time(&self) -> Duration {
+        let size = self.upload.summary().map_or(0, |file| file.size_bytes);
+        Duration::from_secs(size.min(MAX_KERNEL_BYTES) / MIN_BYTES_PER_SECOND)
+    }
+}
+
 /// Whoever waits for an upload's answer. When it goes, the body ends with it: the HTTP library would
 /// go on sending what comes after an early answer.
 struct Waiting(SharedUpload);
@@ -129,7 +144,7 @@ impl SharedUpload {
                 let progress = self.lock();
                 if progress.ended {
                     (
-                        progress.taken_at + config.answer_timeout,
+                        progress.taken_at + config.answer_timeout + progress.kernels_time(),
                         "Easemob did not answer the upload",
                     )
                 } else if progress.upload.waits_for_caller() {

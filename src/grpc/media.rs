@@ -88,7 +88,8 @@ async fn upload_file_checked(
     let app = app(messaging, &caller, &header.app)?;
     let (name, options) = check_file(header)?;
     check_declared(options.declared, "file", &app)?;
-    let frames = stream.map(|request| frame_of_file(request.map_err(|status| broken(&status))?.part));
+    let frames =
+        stream.map(|request| frame_of_file(request.map_err(|status| broken(&status))?.part));
     let upload = new_upload(messaging, frames, &app);
     upload.with(|upload| upload.begin(crate::media::Section::File, options.declared));
     let order = UploadOrder {

@@ -27,7 +27,8 @@ pub struct Config {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub stall_timeout: Duration,
-    /// How long Easemob may take to answer once it has the last byte.
+    /// How long Easemob may take to answer once it has the last byte. What may still be in the system's
+    /// buffers, up to 4 MiB of the file, adds its time at 16 KiB a second.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub answer_timeout: Duration,
