@@ -48,7 +48,7 @@ pub(super) async fn send_media_message(
     ] {
         check_declared(size, what, &app)?;
     }
-    let frames = stream.map(|request| frame(request.map_err(broken)?.part));
+    let frames = stream.map(|request| frame(request.map_err(|status| broken(&status))?.part));
     let order = MediaOrder {
         file: UploadOrder {
             upload: new_upload(messaging, frames, &app),
@@ -88,7 +88,8 @@ async fn upload_file_checked(
     let app = app(messaging, &caller, &header.app)?;
     let (name, options) = check_file(header)?;
     check_declared(options.declared, "file", &app)?;
-    let frames = stream.map(|request| frame_of_file(request.map_err(broken)?.part));
+    let frames =
+        stream.map(|request| frame_of_file(request.map_err(|status| broken(&status))?.part));
     let upload = new_upload(messaging, frames, &app);
     upload.with(|upload| upload.begin(crate::media::Section::File, options.declared));
     let order = UploadOrder {
@@ -207,7 +208,7 @@ async fn first<T, P>(
     match stream.message().await {
         Ok(Some(request)) => Ok(part(request)),
         Ok(None) => Ok(None),
-        Err(status) => Err(Problem::from(&broken(status))),
+        Err(status) => Err(Problem::from(&broken(&status))),
     }
 }
 
@@ -219,7 +220,7 @@ fn header_first() -> Problem {
 }
 
 /// A stream that broke: what the caller did, in words of ours.
-fn broken(status: Status) -> Error {
+fn broken(status: &Status) -> Error {
     match status.code() {
         Code::OutOfRange | Code::ResourceExhausted => {
             Error::Invalid("part", "is larger than the gateway reads")

@@ -33,7 +33,8 @@ pub struct Problem {
     metadata: Vec<(&'static str, String)>,
     violations: Vec<Violation>,
     retry_after: Option<Duration>,
-    uploaded: Option<UploadedMedia>,
+    // Boxed: few errors have it, and all of them are moved about.
+    uploaded: Option<Box<UploadedMedia>>,
     sends: bool,
 }
 
@@ -85,7 +86,7 @@ impl Problem {
 
     /// Tells what need not be uploaded again.
     pub fn with_uploaded(mut self, uploaded: UploadedMedia) -> Self {
-        self.uploaded = Some(uploaded);
+        self.uploaded = Some(Box::new(uploaded));
         self
     }
 
