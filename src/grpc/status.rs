@@ -33,6 +33,7 @@ pub struct Problem {
     metadata: Vec<(&'static str, String)>,
     violations: Vec<Violation>,
     retry_after: Option<Duration>,
+    // Boxed: few errors have it, and all of them are moved about.
     uploaded: Option<Box<UploadedMedia>>,
     sends: bool,
 }

@@ -52,7 +52,9 @@ impl World {
 
     /// A file of so many bytes, no two chunks of them alike.
     fn file(&self, name: &str, bytes: usize) -> Vec<u8> {
-        let content: Vec<u8> = (0..bytes).map(|i| (i / 251 ^ i) as u8).collect();
+        let content: Vec<u8> = (0..bytes)
+            .map(|i| u8::try_from(((i / 251) ^ i) % 256).unwrap())
+            .collect();
         fs::write(self.path(name), &content).unwrap();
         content
     }
@@ -64,7 +66,7 @@ impl World {
         let mut colour = 1_u32;
         let picture = image::RgbImage::from_fn(width, height, |_x, _y| {
             colour = colour.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            image::Rgb([(colour >> 24) as u8, (colour >> 16) as u8, 0])
+            image::Rgb([colour.to_be_bytes()[0], colour.to_be_bytes()[1], 0])
         });
         picture.save(&path).unwrap();
         fs::read(path).unwrap()

@@ -9,8 +9,7 @@ use easemob_gateway::{
 use tonic::Code;
 
 use super::{
-    KIB, MIB, assert_refused, download, file, file_ref, file_with, get, noise, sha256, start,
-    start_with,
+    MIB, assert_refused, download, file, file_ref, file_with, get, noise, sha256, start, start_with,
 };
 use crate::support::{
     easemob::{Easemob, Gate, Script, UNAUTHORIZED},
