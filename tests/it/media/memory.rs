@@ -101,13 +101,14 @@ async fn a_hundred_stalled_uploads_take_little_memory() {
 
 #[tokio::test]
 async fn a_hundred_stalled_uploads_in_large_chunks_take_little_memory() {
-    // Two chunks are there at once: one on its way to the socket, and the one before it in the queue.
-    a_stalled_crowd(256 * KIB, 10, 640 * KIB).await;
+    // Two chunks are there at once, one on its way to the socket and the one before it in the queue, and the
+    // next may be coming in.
+    a_stalled_crowd(256 * KIB, 10, 1024 * KIB).await;
 }
 
 #[tokio::test]
 async fn a_hundred_stalled_uploads_on_connections_of_their_own_take_little_memory() {
-    a_stalled_crowd(256 * KIB, 1, 640 * KIB).await;
+    a_stalled_crowd(256 * KIB, 1, 1024 * KIB).await;
 }
 
 async fn a_huge_file(pace: Pace, size: usize) {
