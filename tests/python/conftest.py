@@ -59,9 +59,9 @@ def v1(stub_folder) -> types.SimpleNamespace:
 
 
 class Gateway:
-    """A running `easemob-gateway dev`."""
+    """A running `easemob-gateway dev`, or `serve` where Easemob is somewhere else."""
 
-    def __init__(self, log: pathlib.Path):
+    def __init__(self, log: pathlib.Path, easemob: str = ""):
         assert BINARY.exists(), f"{BINARY} is missing: `make test` builds it"
         grpc_port, operations_port, sandbox_port = free_ports(3)
         self.target = f"127.0.0.1:{grpc_port}"
@@ -70,15 +70,28 @@ class Gateway:
         self.log = log
         # Settings of whoever runs the tests stay theirs.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("EASEMOB_GATEWAY")}
+        command = [
+            "dev",
+            f"--listen={self.target}",
+            f"--operations-listen=127.0.0.1:{operations_port}",
+            f"--sandbox-listen=127.0.0.1:{sandbox_port}",
+        ]
+        if easemob:
+            command = ["serve"]
+            settings = {
+                "SERVER__LISTEN": self.target,
+                "SERVER__OPERATIONS_LISTEN": f"127.0.0.1:{operations_port}",
+                "APPS__SHOP__BASE_URL": easemob,
+                "APPS__SHOP__ORG_NAME": "acme",
+                "APPS__SHOP__APP_NAME": "shop",
+                "APPS__SHOP__CLIENT_ID": "id",
+                "APPS__SHOP__CLIENT_SECRET_ENV": "SHOP_SECRET",
+            }
+            environment |= {f"EASEMOB_GATEWAY__{name}": value for name, value in settings.items()}
+            environment["SHOP_SECRET"] = "secret"
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                [
-                    BINARY,
-                    "dev",
-                    f"--listen={self.target}",
-                    f"--operations-listen=127.0.0.1:{operations_port}",
-                    f"--sandbox-listen=127.0.0.1:{sandbox_port}",
-                ],
+                [BINARY, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
