@@ -39,8 +39,8 @@ soak: ## runs the tests that take long: load, faults and attacks (ARGS='name' pi
 	SOAK=1 cargo test --locked --release --test it -- $(ARGS)
 
 .PHONY: bench
-bench: ## measures what a send costs, in three minutes once built (ARGS=quick: 20 s)
-	@tools/install.sh valgrind
+bench: ## measures what sends and uploads cost, in seven minutes once built (ARGS=quick: a short look)
+	@tools/install.sh valgrind curl
 	cargo bench --locked --bench send $(if $(ARGS),-- $(ARGS))
 
 .PHONY: figures

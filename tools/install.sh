@@ -6,6 +6,7 @@
 # - cargo-deny: checks licences, bans and sources, in .tools/bin
 # - shellcheck: lints the scripts, from Debian's packages
 # - valgrind: counts instructions in the benchmarks, from Debian's packages
+# - curl: uploads beside the gateway in the benchmarks, from Debian's packages
 #
 # What is there already in its pinned version is left alone, which takes a moment. What cannot be
 # installed is an error that says what is missing: no check is left out for want of its tool.
@@ -86,7 +87,11 @@ install_valgrind() {
   command -v valgrind >/dev/null || apt_install valgrind
 }
 
-[ $# -gt 0 ] || fail "usage: tools/install.sh python | buf | grpc-js | cargo-deny | shellcheck | valgrind …"
+install_curl() {
+  command -v curl >/dev/null || apt_install curl
+}
+
+[ $# -gt 0 ] || fail "usage: tools/install.sh python | buf | grpc-js | cargo-deny | shellcheck | valgrind | curl …"
 mkdir -p .tools
 for name in "$@"; do
   case $name in
@@ -95,6 +100,7 @@ for name in "$@"; do
     cargo-deny) install_cargo_deny ;;
     shellcheck) install_shellcheck ;;
     valgrind) install_valgrind ;;
+    curl) install_curl ;;
     *) fail "no tool is called $name" ;;
   esac
 done

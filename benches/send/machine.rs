@@ -28,6 +28,22 @@ pub(crate) fn cpu_of(process: u32) -> anyhow::Result<Duration> {
     sum(fields.split_whitespace().skip(11).take(2))
 }
 
+/// Processor time of all processes that this one started and that have ended.
+pub(crate) fn cpu_of_children() -> anyhow::Result<Duration> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    let (_, fields) = stat.rsplit_once(')').context("an odd stat file")?;
+    // `cutime` and `cstime`.
+    sum(fields.split_whitespace().skip(13).take(2))
+}
+
+/// Memory of a process in bytes, by its name in `/proc`.
+pub(crate) fn memory_of(process: u32, name: &str) -> anyhow::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let kib = line.and_then(|line| line.split_whitespace().next());
+    Ok(1024 * kib.context("an odd status file")?.parse::<u64>()?)
+}
+
 /// Processor time that all processes of the machine have had, the kernel's interrupts included.
 pub(crate) fn busy() -> anyhow::Result<Duration> {
     let stat = fs::read_to_string("/proc/stat")?;

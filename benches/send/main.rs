@@ -5,6 +5,7 @@
 
 mod bare;
 mod figure;
+mod files;
 mod instructions;
 mod load;
 mod machine;
@@ -12,6 +13,7 @@ mod message;
 mod peer;
 mod report;
 mod sink;
+mod uploads;
 
 use std::{env, time::Duration};
 
@@ -47,6 +49,7 @@ fn main() -> anyhow::Result<()> {
             let bare = Bare::pass_through(base_url.to_owned())?;
             runtime::Runtime::new()?.block_on(bare.serve())
         }
+        ["--role=upload", ref order @ ..] => one_thread()?.block_on(uploads::client::run(order)),
         ["--role=library", sends] => instructions::run_library(sends.parse()?),
         ref words => one_thread()?.block_on(measure(words)),
     }
@@ -56,10 +59,11 @@ async fn measure(words: &[&str]) -> anyhow::Result<()> {
     let quick = words.contains(&"quick");
     let names: Vec<_> = words.iter().filter(|word| **word != "quick").collect();
     let known = || {
-        FIGURES
-            .iter()
-            .map(|figure| figure.name)
-            .chain([instructions::NAME])
+        FIGURES.iter().map(|figure| figure.name).chain([
+            instructions::NAME,
+            uploads::NAME,
+            uploads::windows::NAME,
+        ])
     };
     for name in &names {
         if !known().any(|known| known == **name) {
@@ -85,6 +89,14 @@ async fn measure(words: &[&str]) -> anyhow::Result<()> {
         instructions::measure(if quick { 100 } else { 1_000 })
             .await
             .context(instructions::NAME)?;
+    }
+    if wanted(uploads::NAME) {
+        uploads::measure(quick).await.context(uploads::NAME)?;
+    }
+    // For whoever chooses the defaults: long, and no news otherwise.
+    if names.iter().any(|name| **name == uploads::windows::NAME) {
+        let measured = uploads::windows::measure(quick).await;
+        measured.context(uploads::windows::NAME)?;
     }
     Ok(())
 }

@@ -58,6 +58,19 @@ impl Peer {
         Self::start(command)
     }
 
+    /// The gateway with settings of its own, such as `("SERVER__SHARDS", "1")`.
+    pub(crate) fn gateway_with(
+        sink: SocketAddr,
+        settings: &[(&str, String)],
+    ) -> anyhow::Result<Self> {
+        let mut command = command(GATEWAY, None);
+        command.arg("serve").envs(self::settings(sink, None));
+        for (key, value) in settings {
+            command.env(named(key), value);
+        }
+        Self::start(command)
+    }
+
     fn start(mut command: Command) -> anyhow::Result<Self> {
         let program = Path::new(command.get_program()).display().to_string();
         let mut child = command
@@ -95,6 +108,16 @@ impl Peer {
         machine::cpu_of(self.child.id())
     }
 
+    /// Memory that it has now, in bytes.
+    pub(crate) fn memory(&self) -> anyhow::Result<u64> {
+        machine::memory_of(self.child.id(), "VmRSS:")
+    }
+
+    /// The most memory that it ever had, in bytes.
+    pub(crate) fn peak_memory(&self) -> anyhow::Result<u64> {
+        machine::memory_of(self.child.id(), "VmHWM:")
+    }
+
     /// Ends it as an orchestrator would, and gives what it said from its start on.
     pub(crate) fn terminate(mut self) -> anyhow::Result<String> {
         let process = self.child.id().to_string();
@@ -118,7 +141,7 @@ impl Drop for Peer {
 }
 
 /// A program, and nothing in its environment that could change it: no proxy, no settings.
-fn command(program: impl AsRef<OsStr>, under: Option<Command>) -> Command {
+pub(crate) fn command(program: impl AsRef<OsStr>, under: Option<Command>) -> Command {
     let mut command = match under {
         Some(mut under) => {
             under.arg(program);
@@ -160,7 +183,12 @@ fn settings(sink: SocketAddr, shards: Option<usize>) -> Vec<(String, String)> {
     if let Some(shards) = shards {
         settings.push(("SERVER__SHARDS", shards.to_string()));
     }
-    let named = |(key, value)| (format!("EASEMOB_GATEWAY__{key}"), value);
+    let settings = settings.into_iter().map(|(key, value)| (named(key), value));
     let secret = ("BENCH_SECRET".to_owned(), "secret".to_owned());
-    settings.into_iter().map(named).chain([secret]).collect()
+    settings.chain([secret]).collect()
+}
+
+/// The variable that holds a setting.
+fn named(key: &str) -> String {
+    format!("EASEMOB_GATEWAY__{key}")
 }

@@ -22,7 +22,7 @@ use crate::{
 
 /// Largest piece that is given to the socket at once, in bytes: the HTTP library queues sixteen of
 /// them for an Easemob that does not read, however large the caller's chunks are.
-const MAX_PIECE_BYTES: usize = 16 * 1024;
+const MAX_PIECE_BYTES: usize = 8 * 1024;
 
 /// Most bytes of an upload that the kernel has taken and Easemob has not.
 const MAX_KERNEL_BYTES: u64 = 4 * 1024 * 1024;

@@ -1,0 +1,114 @@
+//! The ways by which a file gets into the sink, and what one upload costs each process on the way.
+
+use std::{env, fmt, process::Command};
+
+use anyhow::{Context, bail, ensure};
+
+use super::{client::Outcome, file};
+use crate::{machine, peer, peer::Peer, sink};
+
+/// How a file gets to the sink.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Way<'p> {
+    /// curl, straight to it.
+    Curl,
+    /// Through this gateway, in chunks of so many bytes.
+    Gateway(&'p Peer, usize),
+}
+
+/// One upload.
+#[derive(Debug, Clone)]
+pub(crate) struct Sample {
+    pub(crate) mib_per_second: f64,
+    /// Processor seconds for a GiB.
+    pub(crate) gateway: f64,
+    pub(crate) client: f64,
+    pub(crate) sink: f64,
+}
+
+impl Way<'_> {
+    /// Uploads the file once.
+    #[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^52")]
+    pub(crate) async fn upload(self, file: &file::Sample, sink: &Peer) -> anyhow::Result<Sample> {
+        let cpu = || {
+            let gateway = match self {
+                Self::Curl => Ok(std::time::Duration::ZERO),
+                Self::Gateway(gateway, _) => gateway.cpu(),
+            };
+            anyhow::Ok([gateway?, machine::cpu_of_children()?, sink.cpu()?])
+        };
+        let before = cpu()?;
+        let seconds = match self {
+            Self::Curl => curl(file, sink)?,
+            Self::Gateway(gateway, chunk) => {
+                let outcome = uploads(gateway, file, chunk, 1)?;
+                if let Some(refused) = outcome.refused {
+                    bail!("an upload was refused: {refused}");
+                }
+                outcome.seconds
+            }
+        };
+        let after = cpu()?;
+        let gib = file.size as f64 / f64::from(1 << 30);
+        let cost = |at: usize| (after[at] - before[at]).as_secs_f64() / gib;
+        Ok(Sample {
+            mib_per_second: 1024.0 * gib / seconds,
+            gateway: cost(0),
+            client: cost(1),
+            sink: cost(2),
+        })
+    }
+
+    /// Uploads the file once, and has the sink hash what comes.
+    pub(crate) async fn prove(self, file: &file::Sample, sink: &Peer) -> anyhow::Result<()> {
+        sink::ask(sink.address, "/files/hash").await?;
+        self.upload(file, sink).await?;
+        let came = sink::ask(sink.address, "/files/").await?;
+        let file::Sample { size, sha256, .. } = file;
+        ensure!(came == format!("1 {size} {sha256}"), "other bytes came");
+        Ok(())
+    }
+}
+
+impl fmt::Display for Way<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Curl => f.write_str("curl"),
+            Self::Gateway(_, chunk) => write!(f, "gateway, chunks of {} KiB", chunk / 1024),
+        }
+    }
+}
+
+/// Uploads in a process of their own, so many at once.
+pub(crate) fn uploads(
+    gateway: &Peer,
+    file: &file::Sample,
+    chunk: usize,
+    times: usize,
+) -> anyhow::Result<Outcome> {
+    let mut client = peer::command(env::current_exe()?, None);
+    client.args(["--role=upload", &gateway.address.to_string()]);
+    client.args([&times.to_string(), &chunk.to_string()]);
+    client.args([&file.path(), &file.sha256]);
+    Ok(serde_json::from_str(&run(client)?)?)
+}
+
+fn curl(file: &file::Sample, sink: &Peer) -> anyhow::Result<f64> {
+    let mut curl = peer::command("curl", None);
+    curl.args(["-q", "--silent", "--show-error", "--fail"]);
+    curl.args(["--output", "/dev/null", "--write-out", "%{time_total}"]);
+    curl.args(["--header", "authorization: Bearer YWMtbench"]);
+    curl.args(["--form", &format!("file=@{}", file.path())]);
+    curl.arg(format!("http://{}/acme/shop/chatfiles", sink.address));
+    Ok(run(curl)?.parse()?)
+}
+
+/// Runs a program to its end and gives what it printed.
+fn run(mut program: Command) -> anyhow::Result<String> {
+    let name = program.get_program().display().to_string();
+    let output = program.output();
+    let output = output.with_context(|| format!("cannot start {name}: tools/install.sh curl"))?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{name} failed: {errors}");
+    Ok(String::from_utf8(output.stdout)?)
+}
