@@ -24,6 +24,8 @@ pub struct Config {
     #[schemars(with = "String")]
     pub transfer_timeout: Duration,
     /// How long Easemob may stand still in the middle of a transfer.
+    /// Longer than it looks: the kernel tells of room
+    /// for an upload only when a good part of its buffer is free, which takes a slow Easemob long.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub stall_timeout: Duration,
@@ -41,7 +43,7 @@ impl Default for Config {
             upload_idle_timeout: Duration::from_secs(10),
             upload_min_bytes_per_second: 16 * 1024,
             transfer_timeout: Duration::from_secs(15 * 60),
-            stall_timeout: Duration::from_secs(10),
+            stall_timeout: Duration::from_secs(60),
             answer_timeout: Duration::from_secs(30),
         }
     }
