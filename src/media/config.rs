@@ -23,9 +23,8 @@ pub struct Config {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub transfer_timeout: Duration,
-    /// How long Easemob may stand still in the middle of a transfer.
-    /// Longer than it looks: the kernel tells of room
-    /// for an upload only when a good part of its buffer is free, which takes a slow Easemob long.
+    /// How long Easemob may stand still in the middle of a transfer. It seems to stand still while it is
+    /// slow: the kernel tells of room for more only when a good part of its buffer is free.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub stall_timeout: Duration,
