@@ -45,6 +45,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     telemetry::start(&telemetry::Config {
         log_format: telemetry::LogFormat::Text,
         log_filter: args.log.clone(),
+        ..telemetry::Config::default()
     })?;
     for (flag, address) in [
         ("--listen", args.listen),

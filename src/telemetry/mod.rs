@@ -1,54 +1,15 @@
-//! BESIDE: process-wide logs; set up by the commands alone.
+//! BESIDE: process-wide logs and traces; set up by the commands alone.
+
+mod config;
+mod http_client;
+mod otlp;
+mod resource;
 
 use std::io::IsTerminal as _;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::invalid::Field;
-
-/// What the process tells about itself.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// Form of the log lines.
-    pub log_format: LogFormat,
-    /// What is logged: the least level, "error", "warn", "info", "debug" or "trace"; also module by
-    /// module, as in "warn,easemob_gateway=debug".
-    pub log_filter: String,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            log_format: LogFormat::Json,
-            log_filter: "info".to_owned(),
-        }
-    }
-}
-
-impl Config {
-    /// Notes at `field` what the logs cannot be started with.
-    pub fn check(&self, field: Field<'_>) -> Option<()> {
-        match EnvFilter::try_new(&self.log_filter) {
-            Ok(_) => Some(()),
-            Err(error) => field
-                .child("log_filter")
-                .refuse(format!("is not a log filter: {error}")),
-        }
-    }
-}
-
-/// Form of the log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// One JSON object a line, for machines.
-    Json,
-    /// One line of text an event, for people.
-    Text,
-}
+pub use self::config::{Compression, Config, LogFormat, Protocol};
 
 /// Starts the logs of this process, on standard error. Called once, by a command.
 pub fn start(config: &Config) -> anyhow::Result<()> {
