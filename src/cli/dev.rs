@@ -25,7 +25,7 @@ pub(super) struct Args {
     /// Address of the gRPC port.
     #[arg(long, value_name = "ADDRESS", default_value_t = loopback(50051))]
     listen: SocketAddr,
-    /// Address of the operations port: /livez, /readyz.
+    /// Address of the operations port: /livez, /readyz, /metrics.
     #[arg(long, value_name = "ADDRESS", default_value_t = loopback(9090))]
     operations_listen: SocketAddr,
     /// Address of the sandbox.
@@ -42,11 +42,12 @@ fn loopback(port: u16) -> SocketAddr {
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let shutdown = on_signal()?;
-    telemetry::start(&telemetry::Config {
+    let telemetry = telemetry::Config {
         log_format: telemetry::LogFormat::Text,
         log_filter: args.log.clone(),
         ..telemetry::Config::default()
-    })?;
+    };
+    telemetry::start(&telemetry)?;
     for (flag, address) in [
         ("--listen", args.listen),
         ("--operations-listen", args.operations_listen),
@@ -84,15 +85,18 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     })?;
     let (grpc, operations) = (listener.local_addr()?, listener.operations_addr()?);
     let apps = Apps::new([app(&sandbox)?], Some(APP));
+    let registry = telemetry::registry(&telemetry)?;
     let gateway = Gateway::new(
         apps,
         config,
         delivery::Config::default(),
         media::Config::default(),
+        registry.clone(),
     )?;
     // Callers wait in the listener's queue from here on.
     print!("{}", welcome(grpc, operations, &sandbox));
     gateway.serve(listener, shutdown).await?;
+    telemetry::push_last(registry, telemetry.flush_timeout).await;
     Ok(())
 }
 

@@ -31,8 +31,16 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         version = env!("CARGO_PKG_VERSION"),
         "the gateway starts"
     );
-    let gateway = Gateway::new(checked.apps, config.server, config.delivery, config.media)?;
+    let registry = telemetry::registry(&config.telemetry)?;
+    let gateway = Gateway::new(
+        checked.apps,
+        config.server,
+        config.delivery,
+        config.media,
+        registry.clone(),
+    )?;
     gateway.serve(listener, shutdown).await?;
+    telemetry::push_last(registry, config.telemetry.flush_timeout).await;
     info!("the gateway ends");
     Ok(())
 }

@@ -13,11 +13,12 @@ use http_body::{Body, Frame, SizeHint};
 use serde::Deserialize;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Client, Error, Kind, Token, error, transport::Reply};
+use super::{Client, Error, Kind, Token, error, record, transport::Reply};
 use crate::{
     id::FileId,
     invalid::Violations,
     media::{self, ContentType, FileName, Upload},
+    metrics,
 };
 
 /// Largest piece that is given to the socket at once, in bytes: the HTTP library queues sixteen of
@@ -174,8 +175,28 @@ impl Client {
         token: &Token,
         config: &media::Config,
     ) -> Result<Stored, UploadError> {
+        let attempt = self.metrics.upload.attempt();
+        let outcome = self.store_once(store, upload, token, config).await;
+        match &outcome {
+            Ok(_) => attempt.ok(),
+            Err(UploadError::Caller(_)) => attempt.failed("caller_failed", None),
+            Err(UploadError::Easemob(error)) => {
+                attempt.failed(error.kind.name(), error.http_status());
+            }
+        }
+        outcome
+    }
+
+    async fn store_once(
+        &self,
+        store: &Store,
+        upload: &SharedUpload,
+        token: &Token,
+        config: &media::Config,
+    ) -> Result<Stored, UploadError> {
         let boundary = format!("easemob-gateway-{:032x}", fastrand::u128(..));
-        let body = MultipartBody::new(upload.clone(), store, &boundary);
+        let uploaded = self.metrics.uploaded.clone();
+        let body = MultipartBody::new(upload.clone(), store, &boundary, uploaded);
         let mut headers = HeaderMap::new();
         headers.insert(header::AUTHORIZATION, token.authorization.clone());
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
@@ -246,7 +267,10 @@ impl Client {
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.push(file.as_str());
         }
-        self.transport.download(url, headers, timeout).await
+        let attempt = self.metrics.download.attempt();
+        let outcome = self.transport.download(url, headers, timeout).await;
+        record(attempt, &outcome);
+        outcome
     }
 }
 
@@ -285,6 +309,8 @@ struct MultipartBody {
     prefix: Bytes,
     suffix: Bytes,
     length: Option<u64>,
+    /// Counts the file's bytes.
+    uploaded: metrics::Bytes,
 }
 
 enum Stage {
@@ -294,7 +320,7 @@ enum Stage {
 }
 
 impl MultipartBody {
-    fn new(upload: SharedUpload, store: &Store, boundary: &str) -> Self {
+    fn new(upload: SharedUpload, store: &Store, boundary: &str, uploaded: metrics::Bytes) -> Self {
         let prefix = Bytes::from(format!(
             "--{boundary}\r\n\
              Content-Disposition: form-data; name=\"file\"; filename={name}\r\n\
@@ -318,6 +344,7 @@ impl MultipartBody {
             length: declared.map(|size| size.saturating_add(frame)),
             prefix,
             suffix,
+            uploaded,
         }
     }
 }
@@ -368,6 +395,7 @@ impl Body for MultipartBody {
         // A copy: while it waits in the queue, a slice would hold its whole chunk. The bytes have just been
         // summed, so they are near, and copying them costs next to nothing.
         let piece = Bytes::copy_from_slice(&piece);
+        this.uploaded.add(piece.len() as u64);
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 

@@ -9,8 +9,8 @@ use tonic_types::pb;
 
 use super::reason::{self, Row};
 use crate::{
-    delivery::Failure,
-    easemob::{self, Kind},
+    delivery::{Failure, reason_of},
+    easemob,
     invalid::Violation,
     media,
     proto::{ErrorReason, SendState, UploadedMedia},
@@ -201,15 +201,14 @@ impl From<Problem> for Status {
 
 impl From<&Failure> for Problem {
     fn from(failure: &Failure) -> Self {
-        let what = failure.to_string();
-        let wait = Duration::from_secs(1);
+        let problem = match failure {
+            Failure::Easemob(error) => return Self::from(error),
+            Failure::Upload(error) => return Self::from(error),
+            told => Self::new(told.reason(), told.to_string()),
+        };
         match failure {
-            Failure::Easemob(error) => Self::from(error),
-            Failure::Upload(error) => Self::from(error),
-            Failure::DeadlineExceeded => Self::new(ErrorReason::DeadlineExceeded, what),
-            Failure::Overloaded => Self::new(ErrorReason::Overloaded, what).with_retry_after(wait),
-            Failure::ShuttingDown => Self::new(ErrorReason::ShuttingDown, what),
-            Failure::Internal => Self::new(ErrorReason::Internal, what),
+            Failure::Overloaded => problem.with_retry_after(Duration::from_secs(1)),
+            _ => problem,
         }
     }
 }
@@ -233,25 +232,7 @@ impl From<&media::Error> for Problem {
 
 impl From<&easemob::Error> for Problem {
     fn from(error: &easemob::Error) -> Self {
-        let reason = match error.kind {
-            Kind::InvalidRequest => ErrorReason::InvalidRequest,
-            Kind::MessageTooLarge => ErrorReason::MessageTooLarge,
-            Kind::TokenRefused | Kind::CredentialsRejected => {
-                ErrorReason::EasemobCredentialsRejected
-            }
-            Kind::QuotaExceeded => ErrorReason::QuotaExceeded,
-            Kind::PlanLimitReached => ErrorReason::PlanLimitReached,
-            Kind::FeatureNotEnabled => ErrorReason::FeatureNotEnabled,
-            Kind::AppNotFound => ErrorReason::EasemobAppNotFound,
-            Kind::Refused => ErrorReason::EasemobRefused,
-            Kind::Unreachable => ErrorReason::EasemobUnreachable,
-            Kind::Busy => ErrorReason::EasemobBusy,
-            Kind::FileTooLarge => ErrorReason::FileTooLarge,
-            Kind::FileNotFound => ErrorReason::FileNotFound,
-            Kind::FileExpired => ErrorReason::FileExpired,
-            Kind::UploadInterrupted => ErrorReason::UploadInterrupted,
-            Kind::OutcomeUnknown => ErrorReason::OutcomeUnknown,
-        };
+        let reason = reason_of(error.kind);
         let what = match &error.description {
             Some(description) => format!("{} ({description})", error.what),
             None => error.what.clone(),
@@ -317,6 +298,7 @@ mod tests {
     use tonic_types::StatusExt;
 
     use super::*;
+    use crate::easemob::Kind;
 
     /// Bytes of a status on the wire.
     fn header_bytes(status: Status) -> usize {

@@ -1,7 +1,8 @@
-//! BESIDE: process-wide logs and traces; set up by the commands alone.
+//! BESIDE: process-wide logs, traces and the export of metrics; set up by the commands alone.
 
 mod config;
 mod http_client;
+mod metrics;
 mod otlp;
 mod resource;
 
@@ -9,7 +10,10 @@ use std::io::IsTerminal as _;
 
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
-pub use self::config::{Compression, Config, LogFormat, Protocol};
+pub use self::{
+    config::{Compression, Config, LogFormat, Protocol},
+    metrics::{push_last, registry},
+};
 
 /// Starts the logs of this process, on standard error. Called once, by a command.
 pub fn start(config: &Config) -> anyhow::Result<()> {
