@@ -300,6 +300,30 @@ mod tests {
     use super::*;
     use crate::easemob::Kind;
 
+    #[test]
+    fn a_failure_has_one_reason_for_callers_and_for_metrics() {
+        let upload = [
+            media::Error::OutOfOrder("a chunk too many"),
+            media::Error::Invalid("chunk", "is too large"),
+            media::Error::Incomplete("the stream ended"),
+            media::Error::Mismatch("the sums differ".to_owned()),
+            media::Error::TooLarge {
+                what: media::Section::File,
+                limit: 1,
+            },
+        ];
+        let failures = upload.into_iter().map(Failure::Upload).chain([
+            Failure::Easemob(easemob::Error::new(Kind::Busy, "Easemob answered 503")),
+            Failure::DeadlineExceeded,
+            Failure::Overloaded,
+            Failure::ShuttingDown,
+            Failure::Internal,
+        ]);
+        for failure in failures {
+            assert_eq!(Problem::from(&failure).reason(), failure.reason());
+        }
+    }
+
     /// Bytes of a status on the wire.
     fn header_bytes(status: Status) -> usize {
         let response: http::Response<tonic::body::Body> = status.into_http();

@@ -125,7 +125,9 @@ async fn handshakes_are_told_by_how_they_went() {
         server.handshake_timeout = Duration::from_secs(60);
     });
     let gateway = setup.start().await;
-    let _served = gateway.channel().await;
+    // Past its handshake, where no newcomer takes its place.
+    let mut served = gateway.client().await;
+    served.send_message(text_to(&["bob"])).await.unwrap();
     let mut wrong = TcpStream::connect(gateway.addr).await.unwrap();
     wrong.write_all(&[b'x'; 64]).await.unwrap();
     let ended =
