@@ -29,6 +29,7 @@ pub mod message;
 
 // GROUND.
 pub mod proto;
+pub mod trace;
 
 // BESIDE.
 pub mod sandbox;

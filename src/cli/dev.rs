@@ -15,6 +15,7 @@ use crate::{
     sandbox::{self, Sandbox},
     server::{self, Gateway, Listener, on_signal},
     telemetry,
+    trace::Propagate,
 };
 
 /// Name of the app in the gateway.
@@ -42,9 +43,11 @@ fn loopback(port: u16) -> SocketAddr {
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let shutdown = on_signal()?;
-    telemetry::start(&telemetry::Config {
+    let telemetry = telemetry::start(&telemetry::Config {
         log_format: telemetry::LogFormat::Text,
         log_filter: args.log.clone(),
+        // The sandbox is ours.
+        trace_easemob: Propagate::Trace,
         ..telemetry::Config::default()
     })?;
     for (flag, address) in [
@@ -89,10 +92,13 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         config,
         delivery::Config::default(),
         media::Config::default(),
-    )?;
+    )?
+    .with_tracer(telemetry.tracer());
     // Callers wait in the listener's queue from here on.
     print!("{}", welcome(grpc, operations, &sandbox));
-    gateway.serve(listener, shutdown).await?;
+    let served = gateway.serve(listener, shutdown).await;
+    telemetry.stop().await;
+    served?;
     Ok(())
 }
 

@@ -25,6 +25,7 @@ use crate::{
     easemob::{self, Client, FirstByte, Tokens},
     id::RecipientId,
     message::Message,
+    trace::{self, Span, SpanKind},
 };
 
 /// Sends messages through the apps of the gateway. One for each shard.
@@ -162,7 +163,14 @@ impl Delivery {
             closing: self.closing.clone(),
         };
         let first_byte = part.first_byte.clone();
-        let outcome = self.run(part.send(), first_byte, deadline).await;
+        let span = Span::of_current(SpanKind::Internal, "send part");
+        span.record(|span| part.describe(span));
+        let work = span.scope(async {
+            let outcome = part.send().await;
+            record(&outcome);
+            outcome
+        });
+        let outcome = self.run(work, first_byte, deadline).await;
         merge(&message, outcome)
     }
 
@@ -205,6 +213,21 @@ impl Delivery {
             )),
         }
     }
+}
+
+/// Tells the current span what became of its part.
+fn record(outcome: &Outcome) {
+    trace::current().record(|span| match outcome {
+        Ok(_) => span.set("easemob.send_state", "accepted"),
+        Err(failure) => {
+            let (state, what) = match failure.may_have_been_sent() {
+                true => ("maybe_sent", "maybe sent"),
+                false => ("not_sent", "not sent"),
+            };
+            span.set("easemob.send_state", state);
+            span.fail(what);
+        }
+    });
 }
 
 /// A caller that waits for a part. When it goes away, nothing more is begun.

@@ -18,6 +18,7 @@ use crate::{
     id::FileId,
     invalid::Violations,
     media::{self, ContentType, FileName, Upload},
+    trace::{self, KeyValue, Span},
 };
 
 /// Largest piece that is given to the socket at once, in bytes: the HTTP library queues sixteen of
@@ -193,10 +194,9 @@ impl Client {
             headers.insert(THUMBNAIL_HEIGHT, height.into());
         }
 
-        let url = self.files_url.clone();
         let _waiting = Waiting(upload.clone());
         let answer = tokio::select! {
-            answer = self.transport.upload(url, headers, body) => answer,
+            answer = self.transport.upload(&self.upload, headers, body) => answer,
             what = upload.stalled(config) => Err(what.to_owned()),
         };
         // The caller's own fault comes first: it is why the connection broke.
@@ -242,11 +242,14 @@ impl Client {
         if thumbnail {
             headers.insert(THUMBNAIL, HeaderValue::from_static("true"));
         }
-        let mut url = self.files_url.clone();
+        let mut url = self.download.url.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.push(file.as_str());
         }
-        self.transport.download(url, headers, timeout).await
+        let endpoint = &self.download;
+        self.transport
+            .download(endpoint, url, headers, timeout)
+            .await
     }
 }
 
@@ -285,6 +288,34 @@ struct MultipartBody {
     prefix: Bytes,
     suffix: Bytes,
     length: Option<u64>,
+    progress: Progressed,
+}
+
+/// How far an upload has come, as its span tells it: at 1 MiB, and each time it has doubled.
+struct Progressed {
+    span: Span,
+    bytes: usize,
+    next: usize,
+}
+
+impl Progressed {
+    fn new() -> Self {
+        Self {
+            span: trace::current(),
+            bytes: 0,
+            next: 1024 * 1024,
+        }
+    }
+
+    fn add(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        if self.bytes >= self.next {
+            let sent = i64::try_from(self.bytes).unwrap_or(i64::MAX);
+            let bytes = KeyValue::new("easemob.upload.bytes", sent);
+            self.span.event("upload.progress", [bytes]);
+            self.next = self.next.saturating_mul(2);
+        }
+    }
 }
 
 enum Stage {
@@ -318,6 +349,7 @@ impl MultipartBody {
             length: declared.map(|size| size.saturating_add(frame)),
             prefix,
             suffix,
+            progress: Progressed::new(),
         }
     }
 }
@@ -365,6 +397,7 @@ impl Body for MultipartBody {
             this.upload.lock().taken_at = Instant::now();
         }
         let piece = this.piece.split_to(this.piece.len().min(MAX_PIECE_BYTES));
+        this.progress.add(piece.len());
         // A copy: while it waits in the queue, a slice would hold its whole chunk. The bytes have just been
         // summed, so they are near, and copying them costs next to nothing.
         let piece = Bytes::copy_from_slice(&piece);

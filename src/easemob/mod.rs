@@ -1,5 +1,6 @@
 //! FLOOR 2: the one way out. Easemob's REST API as typed methods.
 
+mod endpoint;
 mod error;
 mod first_byte;
 mod media;
@@ -10,21 +11,21 @@ mod transport;
 use std::{sync::Arc, time::Duration};
 
 use http::HeaderValue;
-use reqwest::Url;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
+use self::{
+    endpoint::Endpoint,
+    token::Fetched,
+    transport::{Call, Transport},
+};
 pub use self::{
     error::{Answer, Error, Kind},
     first_byte::FirstByte,
     media::{SharedUpload, Store, Stored, UploadError},
     message::Accepted,
     token::{Token, Tokens},
-};
-use self::{
-    token::Fetched,
-    transport::{Call, Transport},
 };
 use crate::{app::App, message::Kind as TargetKind};
 
@@ -33,9 +34,10 @@ use crate::{app::App, message::Kind as TargetKind};
 pub struct Client {
     app: Arc<App>,
     transport: Transport,
-    // Parsed once: one URL a kind of target, in the order of `TargetKind::ALL`.
-    urls: [Url; TargetKind::ALL.len()],
-    files_url: Url,
+    // Made once: one a kind of target, in the order of `TargetKind::ALL`.
+    sends: [Endpoint; TargetKind::ALL.len()],
+    upload: Endpoint,
+    download: Endpoint,
 }
 
 /// An app's settings that no connection can be made with.
@@ -49,17 +51,18 @@ pub struct SetupError {
 impl Client {
     /// A client for an app. Its connections belong to the runtime that first uses them.
     pub fn new(app: &Arc<App>) -> Result<Self, SetupError> {
-        let url = |kind: TargetKind| parse(app, kind.path());
+        let send = |kind: TargetKind| Endpoint::send(app, kind);
         let [users, groups, group_members, rooms, room_members] = TargetKind::ALL;
         Ok(Self {
             transport: transport(app)?,
-            files_url: parse(app, "/chatfiles")?,
-            urls: [
-                url(users)?,
-                url(groups)?,
-                url(group_members)?,
-                url(rooms)?,
-                url(room_members)?,
+            upload: Endpoint::upload(app)?,
+            download: Endpoint::download(app)?,
+            sends: [
+                send(users)?,
+                send(groups)?,
+                send(group_members)?,
+                send(rooms)?,
+                send(room_members)?,
             ],
             app: Arc::clone(app),
         })
@@ -74,10 +77,14 @@ impl Client {
 /// The tokens of an app, fetched on this runtime over connections of their own.
 pub fn tokens(app: &Arc<App>, runtime: Handle) -> Result<Arc<Tokens>, SetupError> {
     let transport = Arc::new(transport(app)?);
-    let url = parse(app, "/token")?;
+    let endpoint = Arc::new(Endpoint::token(app)?);
     let app = Arc::clone(app);
     Ok(Tokens::new(runtime, move || {
-        fetch_token(Arc::clone(&app), Arc::clone(&transport), url.clone())
+        fetch_token(
+            Arc::clone(&app),
+            Arc::clone(&transport),
+            Arc::clone(&endpoint),
+        )
     }))
 }
 
@@ -85,14 +92,6 @@ fn transport(app: &Arc<App>) -> Result<Transport, SetupError> {
     Transport::new(app).map_err(|error| SetupError {
         app: app.name.to_string(),
         what: format!("no client for Easemob with these settings: {error:?}"),
-    })
-}
-
-fn parse(app: &App, path: &str) -> Result<Url, SetupError> {
-    // Every segment has been checked with the settings, so that none can leave its place.
-    Url::parse(&format!("{}{path}", app.base_url)).map_err(|error| SetupError {
-        app: app.name.to_string(),
-        what: format!("base_url: {error}"),
     })
 }
 
@@ -110,14 +109,18 @@ struct TokenReply {
     expires_in: serde_json::Value,
 }
 
-async fn fetch_token(app: Arc<App>, transport: Arc<Transport>, url: Url) -> Result<Fetched, Error> {
+async fn fetch_token(
+    app: Arc<App>,
+    transport: Arc<Transport>,
+    endpoint: Arc<Endpoint>,
+) -> Result<Fetched, Error> {
     let request = TokenRequest {
         grant_type: "client_credentials",
         client_id: &app.client_id,
         client_secret: app.client_secret.expose_secret(),
     };
     let call = Call {
-        url,
+        endpoint: &endpoint,
         authorization: None,
         json: serde_json::to_vec(&request).expect("strings always serialise"),
         first_byte: FirstByte::default(),

@@ -13,6 +13,7 @@ use crate::{
     easemob::{self, Tokens},
     grpc::{self, Bounds, Messaging, Timeouts},
     media,
+    trace::Tracer,
 };
 
 /// A gateway, ready to be served.
@@ -51,12 +52,19 @@ impl Gateway {
                     default: config.default_deadline,
                     max: config.max_deadline,
                 },
+                tracer: Arc::default(),
             },
             transfers: Transfers::new(media),
             readiness: Readiness::new(),
             config,
             delivery,
         })
+    }
+
+    /// The same, with traces of this tracer. Without one, requests have IDs, and nothing is recorded.
+    pub fn with_tracer(mut self, tracer: Arc<Tracer>) -> Self {
+        self.bounds.tracer = tracer;
+        self
     }
 
     /// Serves until `shutdown` is cancelled and what was then under way has ended.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
 use super::{otlp, resource};
-use crate::invalid::Field;
+use crate::{invalid::Field, trace::Propagate};
 
 /// What the process tells about itself. The standard variables of OpenTelemetry (`OTEL_*`) say what
 /// these settings leave out.
@@ -19,6 +19,9 @@ pub struct Config {
     /// What is logged: the least level, "error", "warn", "info", "debug" or "trace"; also module by
     /// module, as in "warn,easemob_gateway=debug".
     pub log_filter: String,
+    /// Lines of a kind, by place in the code and reason, that are written within 10 s; the next one
+    /// says how many were left out. Of the levels "info" and above; 0: all.
+    pub log_repeats: u64,
     /// Where an OpenTelemetry collector listens: `http://127.0.0.1:4317`; https for TLS. Left out:
     /// `OTEL_EXPORTER_OTLP_ENDPOINT`, or no export.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,9 +74,13 @@ pub struct Config {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub flush_timeout: Duration,
-    /// Sends the trace's ID to Easemob with each call, as `traceparent` and `tracestate`. Off by
-    /// default: Easemob is another company's system.
-    pub trace_easemob: bool,
+    /// What Easemob is told of a trace with each call: nothing by default, since it is another
+    /// company's system.
+    pub trace_easemob: Propagate,
+    /// Keys of the callers' baggage whose values are recorded on the span of the request, as
+    /// `baggage.KEY`. Nothing else of it is read.
+    #[schemars(example = ["tenant"])]
+    pub baggage_keys: Vec<String>,
     /// Name of this service. Left out: `OTEL_SERVICE_NAME`, or "easemob-gateway".
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"easemob-gateway")]
@@ -101,7 +108,9 @@ impl Default for Config {
             sample_ratio: None,
             span_queue: 8192,
             flush_timeout: Duration::from_secs(3),
-            trace_easemob: false,
+            trace_easemob: Propagate::None,
+            baggage_keys: Vec::new(),
+            log_repeats: 10,
             service_name: None,
             resource_attributes: Vec::new(),
         }

@@ -4,7 +4,9 @@ mod arrival;
 mod caller;
 mod errors;
 mod in_flight;
+mod trace;
 
 pub(super) use self::{
     arrival::ArrivalLayer, caller::CallerLayer, errors::ErrorsLayer, in_flight::InFlightLayer,
+    trace::TraceLayer,
 };
