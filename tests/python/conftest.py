@@ -19,6 +19,7 @@ import uuid
 import grpc
 import grpc_tools
 import pytest
+from collector import Collector
 from grpc_tools import protoc
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -162,6 +163,14 @@ def own_gateway(tmp_path):
     gateway = Gateway(tmp_path / "log.txt")
     yield gateway
     gateway.kill()
+
+
+@pytest.fixture
+def collector(tmp_path):
+    """An OpenTelemetry Collector of its own, for a test that may end it."""
+    collector = Collector(tmp_path, free_ports(2))
+    yield collector
+    collector.kill()
 
 
 @pytest.fixture(scope="session")
