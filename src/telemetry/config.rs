@@ -67,9 +67,10 @@ pub struct Config {
     #[schemars(example = 0.01)]
     pub sample_ratio: Option<f64>,
     /// Finished spans that wait for their export, at most; a span takes about 1 KiB. What comes on
-    /// top is dropped and counted.
-    #[schemars(range(min = 1, max = 1_000_000))]
-    pub span_queue: usize,
+    /// top is dropped and counted. Left out: `OTEL_BSP_MAX_QUEUE_SIZE`, or 8192.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000), example = 8192)]
+    pub span_queue: Option<usize>,
     /// Time for the last export when the process ends.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
@@ -106,7 +107,7 @@ impl Default for Config {
             otlp_key_file: None,
             otlp_timeout: None,
             sample_ratio: None,
-            span_queue: 8192,
+            span_queue: None,
             flush_timeout: Duration::from_secs(3),
             trace_easemob: Propagate::None,
             baggage_keys: Vec::new(),
@@ -130,6 +131,14 @@ impl Config {
             field
                 .child("sample_ratio")
                 .refuse::<()>("is not within 0 to 1");
+        }
+        if self
+            .span_queue
+            .is_some_and(|spans| !(1..=1_000_000).contains(&spans))
+        {
+            field
+                .child("span_queue")
+                .refuse::<()>("is not within 1 to 1000000");
         }
         resource::check(&self.resource_attributes, field);
         otlp::check(self, field)

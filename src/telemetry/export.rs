@@ -12,10 +12,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::otlp::span_delay;
 use crate::trace::Queue;
-
-/// Spans wait at most this long for others to go with them.
-const DELAY: Duration = Duration::from_secs(1);
 
 /// A thread with a runtime of its own, on which exporters have their connections.
 #[derive(Debug)]
@@ -29,7 +27,8 @@ impl Exports {
     /// Starts the thread with this runtime, on which the exporters were built. Spans go from the queue to
     /// their exporter.
     pub(super) fn start<E: SpanExporter + 'static>(
-        spans: Option<(Arc<Queue>, E)>,
+        spans: Arc<Queue>,
+        exporter: E,
         runtime: runtime::Runtime,
         flush_timeout: Duration,
     ) -> anyhow::Result<Self> {
@@ -42,12 +41,7 @@ impl Exports {
         thread::Builder::new()
             .name("telemetry".to_owned())
             .spawn(move || {
-                runtime.block_on(async {
-                    match &spans {
-                        Some((queue, exporter)) => export(queue, exporter, &stop).await,
-                        None => stop.cancelled().await,
-                    }
-                });
+                runtime.block_on(export(&spans, &exporter, &stop));
                 ended.cancel();
                 runtime.shutdown_background();
             })
@@ -73,10 +67,11 @@ pub(super) fn runtime() -> anyhow::Result<runtime::Runtime> {
 
 /// Exports what comes until it is to stop, and then what is left.
 async fn export<E: SpanExporter>(queue: &Queue, exporter: &E, stop: &CancellationToken) {
+    let delay = span_delay();
     let mut told = 0;
     loop {
         tokio::select! {
-            () = queue.batch(DELAY) => {}
+            () = queue.batch(delay) => {}
             () = stop.cancelled() => {}
         }
         let stopping = stop.is_cancelled();

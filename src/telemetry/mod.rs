@@ -40,10 +40,10 @@ pub fn export(config: &Config) -> anyhow::Result<Telemetry> {
         let entered = runtime.enter();
         let exporter = otlp::span_exporter(config, &resource::resource(config))?;
         drop(entered);
-        let spans = Arc::new(Queue::new(config.span_queue));
+        let spans = Arc::new(Queue::new(otlp::span_queue(config)));
         queue = Some(Arc::clone(&spans));
         let timeout = config.flush_timeout;
-        exports = Some(Exports::start(Some((spans, exporter)), runtime, timeout)?);
+        exports = Some(Exports::start(spans, exporter, runtime, timeout)?);
     }
     let tracer = Tracer::new(queue, otlp::sample_ratio(config))
         .propagating(config.trace_easemob)
