@@ -30,6 +30,7 @@ pub mod metrics;
 
 // GROUND.
 pub mod proto;
+pub mod trace;
 
 // BESIDE.
 pub mod sandbox;

@@ -15,6 +15,7 @@ use crate::{
     sandbox::{self, Sandbox},
     server::{self, Gateway, Listener, on_signal},
     telemetry,
+    trace::Propagate,
 };
 
 /// Name of the app in the gateway.
@@ -42,12 +43,14 @@ fn loopback(port: u16) -> SocketAddr {
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let shutdown = on_signal()?;
-    let telemetry = telemetry::Config {
+    let telemetry_config = telemetry::Config {
         log_format: telemetry::LogFormat::Text,
         log_filter: args.log.clone(),
+        // The sandbox is ours.
+        trace_easemob: Propagate::Trace,
         ..telemetry::Config::default()
     };
-    telemetry::start(&telemetry)?;
+    let telemetry = telemetry::start(&telemetry_config)?;
     for (flag, address) in [
         ("--listen", args.listen),
         ("--operations-listen", args.operations_listen),
@@ -85,18 +88,21 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     })?;
     let (grpc, operations) = (listener.local_addr()?, listener.operations_addr()?);
     let apps = Apps::new([app(&sandbox)?], Some(APP));
-    let registry = telemetry::registry(&telemetry)?;
+    let registry = telemetry::registry(&telemetry_config)?;
     let gateway = Gateway::new(
         apps,
         config,
         delivery::Config::default(),
         media::Config::default(),
         registry.clone(),
-    )?;
+    )?
+    .with_tracer(telemetry.tracer());
     // Callers wait in the listener's queue from here on.
     print!("{}", welcome(grpc, operations, &sandbox));
-    gateway.serve(listener, shutdown).await?;
-    telemetry::push_last(registry, telemetry.flush_timeout).await;
+    let served = gateway.serve(listener, shutdown).await;
+    telemetry::push_last(registry, telemetry_config.flush_timeout).await;
+    telemetry.stop().await;
+    served?;
     Ok(())
 }
 

@@ -31,6 +31,7 @@ use crate::{
     message::{self, Message},
     metrics::Metrics,
     proto::ErrorReason,
+    trace::{self, Span, SpanKind},
 };
 
 /// Sends messages through the apps of the gateway. One for each shard.
@@ -177,9 +178,16 @@ impl Delivery {
         };
         let first_byte = part.first_byte.clone();
         let tally = Tally::new(route, &message, &first_byte);
-        let part = Settled::of(part.send(), tally.clone());
+        let span = Span::of_current(SpanKind::Internal, "send part");
+        span.record(|span| part.describe(span));
+        let work = span.scope(async {
+            let outcome = part.send().await;
+            record(&outcome);
+            outcome
+        });
+        let work = Settled::of(work, tally.clone());
         let asked = Asked(tally);
-        let outcome = self.run(part, first_byte, deadline).await;
+        let outcome = self.run(work, first_byte, deadline).await;
         let sent = merge(&message, outcome);
         asked.answer(&sent);
         sent
@@ -224,6 +232,21 @@ impl Delivery {
             )),
         }
     }
+}
+
+/// Tells the current span what became of its part.
+fn record(outcome: &Outcome) {
+    trace::current().record(|span| match outcome {
+        Ok(_) => span.set("easemob.send_state", "accepted"),
+        Err(failure) => {
+            let (state, what) = match failure.may_have_been_sent() {
+                true => ("maybe_sent", "maybe sent"),
+                false => ("not_sent", "not sent"),
+            };
+            span.set("easemob.send_state", state);
+            span.fail(what);
+        }
+    });
 }
 
 /// A caller that waits for a part. When it goes away, nothing more is begun.

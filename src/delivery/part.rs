@@ -11,7 +11,7 @@ use super::{
 use crate::{
     easemob::{self, Client, FirstByte, Kind, Tokens},
     message::Message,
-    metrics,
+    metrics, trace,
 };
 
 /// The way to Easemob for one app, on one shard.
@@ -35,6 +35,14 @@ pub(super) struct Part {
 }
 
 impl Part {
+    /// What its span says. Recipients are counted, and never named.
+    pub(super) fn describe(&self, span: &mut trace::Data) {
+        let target = &self.message.target;
+        let recipients = i64::try_from(target.recipients.len()).unwrap_or(i64::MAX);
+        span.set("easemob.target", target.kind.name());
+        span.set("easemob.recipients", recipients);
+    }
+
     /// Sends the part: once, or not at all, or says that it does not know.
     pub(super) async fn send(self) -> Outcome {
         let turns = &self.route.turns;

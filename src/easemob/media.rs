@@ -19,6 +19,7 @@ use crate::{
     invalid::Violations,
     media::{self, ContentType, FileName, Upload},
     metrics,
+    trace::{self, KeyValue, Span},
 };
 
 /// Largest piece that is given to the socket at once, in bytes: the HTTP library queues sixteen of
@@ -214,10 +215,9 @@ impl Client {
             headers.insert(THUMBNAIL_HEIGHT, height.into());
         }
 
-        let url = self.files_url.clone();
         let _waiting = Waiting(upload.clone());
         let answer = tokio::select! {
-            answer = self.transport.upload(url, headers, body) => answer,
+            answer = self.transport.upload(&self.upload, headers, body) => answer,
             what = upload.stalled(config) => Err(what.to_owned()),
         };
         // The caller's own fault comes first: it is why the connection broke.
@@ -263,12 +263,16 @@ impl Client {
         if thumbnail {
             headers.insert(THUMBNAIL, HeaderValue::from_static("true"));
         }
-        let mut url = self.files_url.clone();
+        let mut url = self.download.url.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.push(file.as_str());
         }
         let attempt = self.metrics.download.attempt();
-        let outcome = self.transport.download(url, headers, timeout).await;
+        let endpoint = &self.download;
+        let outcome = self
+            .transport
+            .download(endpoint, url, headers, timeout)
+            .await;
         record(attempt, &outcome);
         outcome
     }
@@ -311,6 +315,34 @@ struct MultipartBody {
     length: Option<u64>,
     /// Counts the file's bytes.
     uploaded: metrics::Bytes,
+    progress: Progressed,
+}
+
+/// How far an upload has come, as its span tells it: at 1 MiB, and each time it has doubled.
+struct Progressed {
+    span: Span,
+    bytes: usize,
+    next: usize,
+}
+
+impl Progressed {
+    fn new() -> Self {
+        Self {
+            span: trace::current(),
+            bytes: 0,
+            next: 1024 * 1024,
+        }
+    }
+
+    fn add(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        if self.bytes >= self.next {
+            let sent = i64::try_from(self.bytes).unwrap_or(i64::MAX);
+            let bytes = KeyValue::new("easemob.upload.bytes", sent);
+            self.span.event("upload.progress", [bytes]);
+            self.next = self.next.saturating_mul(2);
+        }
+    }
 }
 
 enum Stage {
@@ -345,6 +377,7 @@ impl MultipartBody {
             prefix,
             suffix,
             uploaded,
+            progress: Progressed::new(),
         }
     }
 }
@@ -392,6 +425,7 @@ impl Body for MultipartBody {
             this.upload.lock().taken_at = Instant::now();
         }
         let piece = this.piece.split_to(this.piece.len().min(MAX_PIECE_BYTES));
+        this.progress.add(piece.len());
         // A copy: while it waits in the queue, a slice would hold its whole chunk. The bytes have just been
         // summed, so they are near, and copying them costs next to nothing.
         let piece = Bytes::copy_from_slice(&piece);

@@ -44,7 +44,7 @@ impl Client {
     ) -> Result<Accepted, Error> {
         let kind = message.target.kind;
         let call = Call {
-            url: self.urls[kind as usize].clone(),
+            endpoint: &self.sends[kind as usize],
             authorization: Some(token.authorization.clone()),
             json: message.to_json(recipients),
             first_byte: first_byte.clone(),

@@ -1,5 +1,6 @@
 //! FLOOR 2: the one way out. Easemob's REST API as typed methods.
 
+mod endpoint;
 mod error;
 mod first_byte;
 mod media;
@@ -15,16 +16,17 @@ use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
+use self::{
+    endpoint::Endpoint,
+    token::Fetched,
+    transport::{Call, Transport},
+};
 pub use self::{
     error::{Answer, Error, Kind},
     first_byte::FirstByte,
     media::{SharedUpload, Store, Stored, UploadError},
     message::Accepted,
     token::{Token, Tokens},
-};
-use self::{
-    token::Fetched,
-    transport::{Call, Transport},
 };
 use crate::{
     app::App,
@@ -37,9 +39,10 @@ use crate::{
 pub struct Client {
     app: Arc<App>,
     transport: Transport,
-    // Parsed once: one URL a kind of target, in the order of `TargetKind::ALL`.
-    urls: [Url; TargetKind::ALL.len()],
-    files_url: Url,
+    // Made once: one a kind of target, in the order of `TargetKind::ALL`.
+    sends: [Endpoint; TargetKind::ALL.len()],
+    upload: Endpoint,
+    download: Endpoint,
     metrics: Metrics,
 }
 
@@ -81,19 +84,20 @@ pub struct SetupError {
 impl Client {
     /// A client for an app. Its connections belong to the runtime that first uses them.
     pub fn new(app: &Arc<App>, calls: &metrics::Calls) -> Result<Self, SetupError> {
-        let url = |kind: TargetKind| parse(app, kind.path());
+        let send = |kind: TargetKind| Endpoint::send(app, kind);
         let [users, groups, group_members, rooms, room_members] = TargetKind::ALL;
-        let files_url = parse(app, "/chatfiles")?;
+        let upload = Endpoint::upload(app)?;
         Ok(Self {
             transport: transport(app)?,
-            metrics: Metrics::new(app, &files_url, calls),
-            files_url,
-            urls: [
-                url(users)?,
-                url(groups)?,
-                url(group_members)?,
-                url(rooms)?,
-                url(room_members)?,
+            metrics: Metrics::new(app, &upload.url, calls),
+            upload,
+            download: Endpoint::download(app)?,
+            sends: [
+                send(users)?,
+                send(groups)?,
+                send(group_members)?,
+                send(rooms)?,
+                send(room_members)?,
             ],
             app: Arc::clone(app),
         })
@@ -113,13 +117,13 @@ pub fn tokens(
     gauges: &Gauges,
 ) -> Result<Arc<Tokens>, SetupError> {
     let transport = Arc::new(transport(app)?);
-    let url = parse(app, "/token")?;
+    let endpoint = Endpoint::token(app)?;
     let fetcher = Arc::new(Fetcher {
-        endpoint: calls.endpoint(&app.name, host_of(&url), "POST", "token"),
+        attempts: calls.endpoint(&app.name, host_of(&endpoint.url), "POST", "token"),
         fetches: calls.fetches(&app.name),
         app: Arc::clone(app),
         transport,
-        url,
+        endpoint,
     });
     let tokens = Tokens::new(runtime, move || Arc::clone(&fetcher).fetch());
     observe(&tokens, &app.name, gauges);
@@ -143,15 +147,15 @@ fn observe(tokens: &Arc<Tokens>, app: &str, gauges: &Gauges) {
 struct Fetcher {
     app: Arc<App>,
     transport: Arc<Transport>,
-    url: Url,
-    endpoint: metrics::Endpoint,
+    endpoint: Endpoint,
+    attempts: metrics::Endpoint,
     fetches: Fetches,
 }
 
 impl Fetcher {
     async fn fetch(self: Arc<Self>) -> Result<Fetched, Error> {
-        let attempt = self.endpoint.attempt();
-        let fetched = fetch_token(&self.app, &self.transport, self.url.clone()).await;
+        let attempt = self.attempts.attempt();
+        let fetched = fetch_token(&self.app, &self.transport, &self.endpoint).await;
         record(attempt, &fetched);
         let outcome = fetched.as_ref().map(|_token| ());
         self.fetches
@@ -175,14 +179,6 @@ fn transport(app: &Arc<App>) -> Result<Transport, SetupError> {
     })
 }
 
-fn parse(app: &App, path: &str) -> Result<Url, SetupError> {
-    // Every segment has been checked with the settings, so that none can leave its place.
-    Url::parse(&format!("{}{path}", app.base_url)).map_err(|error| SetupError {
-        app: app.name.to_string(),
-        what: format!("base_url: {error}"),
-    })
-}
-
 #[derive(Serialize)]
 struct TokenRequest<'a> {
     grant_type: &'static str,
@@ -197,14 +193,18 @@ struct TokenReply {
     expires_in: serde_json::Value,
 }
 
-async fn fetch_token(app: &App, transport: &Transport, url: Url) -> Result<Fetched, Error> {
+async fn fetch_token(
+    app: &App,
+    transport: &Transport,
+    endpoint: &Endpoint,
+) -> Result<Fetched, Error> {
     let request = TokenRequest {
         grant_type: "client_credentials",
         client_id: &app.client_id,
         client_secret: app.client_secret.expose_secret(),
     };
     let call = Call {
-        url,
+        endpoint: &endpoint,
         authorization: None,
         json: serde_json::to_vec(&request).expect("strings always serialise"),
         first_byte: FirstByte::default(),

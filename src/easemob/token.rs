@@ -14,6 +14,7 @@ use http::HeaderValue;
 use tokio::{runtime::Handle, sync::watch, time::Instant};
 
 use super::error::{Error, Kind};
+use crate::trace::{self, Span, SpanKind};
 
 /// No token is fetched more often than this because one was refused or a fetch was rejected: asking
 /// too often gets an account blocked.
@@ -119,6 +120,7 @@ impl Tokens {
                             "Easemob refuses tokens that it has only just given out",
                         ));
                     }
+                    trace::current().event("token.refused", []);
                     state.forced_at = Some(now);
                     self.current.store(None);
                 }
@@ -164,9 +166,12 @@ impl Tokens {
         let (sender, receiver) = watch::channel(None);
         state.running = Some(receiver.clone());
         let this = Arc::clone(self);
+        // Part of the work that found it missing, which may be over first.
+        trace::current().event("token.fetch", []);
+        let span = Span::of_current(SpanKind::Internal, "fetch token");
         self.runtime.spawn(async move {
             // In a task of its own: a panic must not leave everybody waiting for this fetch for ever.
-            let fetched = tokio::spawn((this.fetch)()).await;
+            let fetched = tokio::spawn(span.scope((this.fetch)())).await;
             let fault = |_panic| Err(Error::new(Kind::Unreachable, "no token: a fault of ours"));
             let outcome = this.settle(fetched.unwrap_or_else(fault));
             // Nobody waits for a renewal in the background.

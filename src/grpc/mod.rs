@@ -26,6 +26,7 @@ use crate::{
         self, ErrorReason,
         messaging_service_server::{MessagingService, MessagingServiceServer},
     },
+    trace::Tracer,
 };
 
 /// What the service is made of. One for each shard.
@@ -39,7 +40,7 @@ pub struct Messaging {
     pub default_deadline: Duration,
 }
 
-/// Bounds of the service as a whole, shared by all shards.
+/// What holds for the service as a whole, shared by all shards.
 #[derive(Debug, Clone)]
 pub struct Bounds {
     /// Places for requests under way.
@@ -48,6 +49,8 @@ pub struct Bounds {
     pub max_request_bytes: usize,
     /// Bounds of the callers' deadlines.
     pub timeouts: Timeouts,
+    /// What begins the traces of requests.
+    pub tracer: Arc<Tracer>,
 }
 
 /// Everything that is served on the gRPC port, with the layers that hold for every RPC.
@@ -82,9 +85,11 @@ where
         .prepare();
     // From the outside in.
     tower::ServiceBuilder::new()
-        // Around all others: it measures what the caller sees.
+        // Outermost: every answer names its trace, also those of the layers below.
+        .layer(layer::TraceLayer::new(Arc::clone(&bounds.tracer)))
+        // It measures what the caller sees.
         .layer(layer::MetricsLayer::new(rpc))
-        // Next: whatever is refused below gets an ErrorInfo, and a panic ends in an answer.
+        // Whatever is refused below gets an ErrorInfo, and a panic ends in an answer.
         .layer(layer::ErrorsLayer)
         // Before any work is done for the request.
         .layer(layer::InFlightLayer::new(Arc::clone(&bounds.in_flight)))

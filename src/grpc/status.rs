@@ -14,6 +14,7 @@ use crate::{
     invalid::Violation,
     media,
     proto::{ErrorReason, SendState, UploadedMedia},
+    trace,
 };
 
 /// Domain of every `ErrorInfo` of ours.
@@ -176,8 +177,32 @@ impl Problem {
     }
 }
 
+/// Name of a code as gRPC writes it.
+pub fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
 impl From<Problem> for Status {
     fn from(problem: Problem) -> Self {
+        trace::current().set("easemob.reason", reason::name(problem.reason()));
         let details = problem.to_pb();
         let mut status = Status::with_details(
             problem.code,

@@ -38,7 +38,7 @@ impl Kind {
         Self::ChatroomMembers,
     ];
 
-    /// Name in metrics.
+    /// The kind in a word.
     pub fn name(self) -> &'static str {
         match self {
             Self::Users => "users",

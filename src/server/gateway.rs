@@ -18,6 +18,7 @@ use crate::{
     grpc::{self, Bounds, Messaging, Timeouts},
     media,
     metrics::{Gauge, Metrics, Registry},
+    trace::Tracer,
 };
 
 /// A gateway, ready to be served.
@@ -62,6 +63,7 @@ impl Gateway {
                     default: config.default_deadline,
                     max: config.max_deadline,
                 },
+                tracer: Arc::default(),
             },
             transfers: Transfers::new(media),
             readiness: Readiness::new(),
@@ -71,6 +73,12 @@ impl Gateway {
         };
         gateway.observe();
         Ok(gateway)
+    }
+
+    /// The same, with traces of this tracer. Without one, requests have IDs, and nothing is recorded.
+    pub fn with_tracer(mut self, tracer: Arc<Tracer>) -> Self {
+        self.bounds.tracer = tracer;
+        self
     }
 
     /// Serves until `shutdown` is cancelled and what was then under way has ended.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
 use super::{otlp, resource};
-use crate::invalid::Field;
+use crate::{invalid::Field, trace::Propagate};
 
 /// What the process tells about itself. The standard variables of OpenTelemetry (`OTEL_*`) say what
 /// these settings leave out.
@@ -19,6 +19,9 @@ pub struct Config {
     /// What is logged: the least level, "error", "warn", "info", "debug" or "trace"; also module by
     /// module, as in "warn,easemob_gateway=debug".
     pub log_filter: String,
+    /// Lines of a kind, by place in the code and reason, that are written within 10 s; the next one
+    /// says how many were left out. Of the levels "info" and above; 0: all.
+    pub log_repeats: u64,
     /// Where an OpenTelemetry collector listens: `http://127.0.0.1:4317`; https for TLS. Left out:
     /// `OTEL_EXPORTER_OTLP_ENDPOINT`, or no export.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,16 +71,21 @@ pub struct Config {
     #[schemars(example = 0.01)]
     pub sample_ratio: Option<f64>,
     /// Finished spans that wait for their export, at most; a span takes about 1 KiB. What comes on
-    /// top is dropped and counted.
-    #[schemars(range(min = 1, max = 1_000_000))]
-    pub span_queue: usize,
+    /// top is dropped and counted. Left out: `OTEL_BSP_MAX_QUEUE_SIZE`, or 8192.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000), example = 8192)]
+    pub span_queue: Option<usize>,
     /// Time for the last export when the process ends.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub flush_timeout: Duration,
-    /// Sends the trace's ID to Easemob with each call, as `traceparent` and `tracestate`. Off by
-    /// default: Easemob is another company's system.
-    pub trace_easemob: bool,
+    /// What Easemob is told of a trace with each call: nothing by default, since it is another
+    /// company's system.
+    pub trace_easemob: Propagate,
+    /// Keys of the callers' baggage whose values are recorded on the span of the request, as
+    /// `baggage.KEY`. Nothing else of it is read.
+    #[schemars(example = ["tenant"])]
+    pub baggage_keys: Vec<String>,
     /// Name of this service. Left out: `OTEL_SERVICE_NAME`, or "easemob-gateway".
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"easemob-gateway")]
@@ -104,9 +112,11 @@ impl Default for Config {
             otlp_timeout: None,
             metrics_interval: None,
             sample_ratio: None,
-            span_queue: 8192,
+            span_queue: None,
             flush_timeout: Duration::from_secs(3),
-            trace_easemob: false,
+            trace_easemob: Propagate::None,
+            baggage_keys: Vec::new(),
+            log_repeats: 10,
             service_name: None,
             resource_attributes: Vec::new(),
         }
@@ -130,6 +140,14 @@ impl Config {
         if self.metrics_interval.is_some_and(|every| every.is_zero()) {
             let what = "must be longer than zero";
             field.child("metrics_interval").refuse::<()>(what);
+        }
+        if self
+            .span_queue
+            .is_some_and(|spans| !(1..=1_000_000).contains(&spans))
+        {
+            field
+                .child("span_queue")
+                .refuse::<()>("is not within 1 to 1000000");
         }
         resource::check(&self.resource_attributes, field);
         otlp::check(self, field)

@@ -55,6 +55,32 @@ pub(super) fn is_on(config: &Config, signal: Signal) -> bool {
     !off && (config.otlp_endpoint.is_some() || signal.variable("ENDPOINT").is_some())
 }
 
+/// Share of the traces that begin here and are recorded.
+pub(super) fn sample_ratio(config: &Config) -> f64 {
+    let argument = || variable("OTEL_TRACES_SAMPLER_ARG")?.trim().parse().ok();
+    config.sample_ratio.unwrap_or_else(|| {
+        // A caller's decision goes first whichever of them it is.
+        match variable("OTEL_TRACES_SAMPLER").as_deref() {
+            Some("always_off" | "parentbased_always_off") => 0.0,
+            Some("traceidratio" | "parentbased_traceidratio") => argument().unwrap_or(1.0),
+            _ => 1.0,
+        }
+    })
+}
+
+/// Finished spans that wait, at most.
+pub(super) fn span_queue(config: &Config) -> usize {
+    let variable = || variable("OTEL_BSP_MAX_QUEUE_SIZE")?.trim().parse().ok();
+    config.span_queue.or_else(variable).unwrap_or(8192)
+}
+
+/// How long spans wait for others to go with them. Shorter than elsewhere: whoever looks for a trace
+/// has just made it.
+pub(super) fn span_delay() -> Duration {
+    let variable = variable("OTEL_BSP_SCHEDULE_DELAY").and_then(|ms| ms.trim().parse().ok());
+    Duration::from_millis(variable.unwrap_or(1_000))
+}
+
 /// The exporter of spans. Must be built on the runtime that is to run its connections.
 pub(super) fn span_exporter(config: &Config, resource: &Resource) -> anyhow::Result<SpanExporter> {
     use opentelemetry_sdk::trace::SpanExporter as _;

@@ -5,8 +5,9 @@ mod caller;
 mod errors;
 mod in_flight;
 mod metrics;
+mod trace;
 
 pub(super) use self::{
     arrival::ArrivalLayer, caller::CallerLayer, errors::ErrorsLayer, in_flight::InFlightLayer,
-    metrics::MetricsLayer,
+    metrics::MetricsLayer, trace::TraceLayer,
 };
