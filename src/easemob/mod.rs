@@ -204,7 +204,7 @@ async fn fetch_token(
         client_secret: app.client_secret.expose_secret(),
     };
     let call = Call {
-        endpoint: &endpoint,
+        endpoint,
         authorization: None,
         json: serde_json::to_vec(&request).expect("strings always serialise"),
         first_byte: FirstByte::default(),
