@@ -33,12 +33,22 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         version = env!("CARGO_PKG_VERSION"),
         "the gateway starts"
     );
-    let gateway = Gateway::new(checked.apps, config.server, config.delivery, config.media)?
-        .with_tracer(telemetry.tracer());
+    let registry = telemetry::registry(&config.telemetry)?;
+    let gateway = Gateway::new(
+        checked.apps,
+        config.server,
+        config.delivery,
+        config.media,
+        registry.clone(),
+    )?
+    .with_tracer(telemetry.tracer());
     let served = gateway.serve(listener, shutdown).await;
     info!("the gateway ends");
     reloading.abort();
-    telemetry.stop().await;
+    tokio::join!(
+        telemetry.stop(),
+        telemetry::push_last(registry, config.telemetry.flush_timeout)
+    );
     served?;
     Ok(())
 }

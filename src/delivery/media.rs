@@ -17,6 +17,7 @@ use crate::{
     id::FileId,
     media::{self, Section, Summary},
     message::MediaMessage,
+    metrics,
     proto::{FileRef, file_ref::Location},
     trace::{Span, SpanKind},
 };
@@ -51,6 +52,13 @@ impl Transfers {
     /// The settings.
     pub fn config(&self) -> &media::Config {
         &self.config
+    }
+
+    /// How many are under way.
+    pub fn active(&self) -> usize {
+        self.config
+            .transfers_in_flight
+            .saturating_sub(self.places.available_permits())
     }
 
     fn place(&self) -> Result<OwnedSemaphorePermit, Failure> {
@@ -302,6 +310,7 @@ impl Delivery {
             stall_timeout: config.stall_timeout,
             closing: self.transfers.closing.clone(),
             span,
+            downloaded: route.downloaded.clone(),
             _place: place,
         })
     }
@@ -325,6 +334,7 @@ pub struct Download {
     closing: CancellationToken,
     // Until the caller has the last byte, or none of the rest.
     span: Span,
+    downloaded: metrics::Bytes,
     _place: OwnedSemaphorePermit,
 }
 
@@ -353,7 +363,10 @@ impl Download {
         tokio::select! {
             biased;
             chunk = timeout_at(due, self.response.chunk()) => match chunk {
-                Ok(Ok(chunk)) => Ok(chunk),
+                Ok(Ok(chunk)) => {
+                    self.downloaded.add(chunk.as_ref().map_or(0, |chunk| chunk.len() as u64));
+                    Ok(chunk)
+                }
                 Ok(Err(_error)) => Err(broken("the connection to Easemob was lost")),
                 Err(_elapsed) => Err(broken("Easemob stood still, or it took too long")),
             },

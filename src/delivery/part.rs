@@ -1,6 +1,6 @@
 //! One part of a message, from its turn to its outcome: the procedure that everything else serves.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -11,7 +11,7 @@ use super::{
 use crate::{
     easemob::{self, Client, FirstByte, Kind, Tokens},
     message::Message,
-    trace,
+    metrics, trace,
 };
 
 /// The way to Easemob for one app, on one shard.
@@ -20,6 +20,9 @@ pub(super) struct Route {
     pub(super) client: Client,
     pub(super) tokens: Arc<Tokens>,
     pub(super) turns: Turns,
+    pub(super) downloaded: metrics::Bytes,
+    pub(super) wait: metrics::Wait,
+    pub(super) recipients: metrics::Recipients,
 }
 
 /// What one call carries.
@@ -45,12 +48,14 @@ impl Part {
         let turns = &self.route.turns;
         // In the queue from the start: what waits for a token takes room as well.
         let _admission = turns.admit().map_err(|QueueFull| Failure::Overloaded)?;
+        let asked = Instant::now();
         let _turn = tokio::select! {
             biased;
             // First: what begins after this could be cut short by the end of the drain.
             () = self.closing.cancelled() => return Err(Failure::ShuttingDown),
             turn = self.turn() => turn?,
         };
+        self.route.wait.record(asked.elapsed());
         match tokio::time::timeout(self.route.client.call_timeout(), self.attempts()).await {
             Ok(outcome) => outcome,
             Err(_elapsed) if self.first_byte.forbid() => Err(easemob::Error::new(

@@ -13,11 +13,12 @@ use http_body::{Body, Frame, SizeHint};
 use serde::Deserialize;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Client, Error, Kind, Token, error, transport::Reply};
+use super::{Client, Error, Kind, Token, error, record, transport::Reply};
 use crate::{
     id::FileId,
     invalid::Violations,
     media::{self, ContentType, FileName, Upload},
+    metrics,
     trace::{self, KeyValue, Span},
 };
 
@@ -175,8 +176,28 @@ impl Client {
         token: &Token,
         config: &media::Config,
     ) -> Result<Stored, UploadError> {
+        let attempt = self.metrics.upload.attempt();
+        let outcome = self.store_once(store, upload, token, config).await;
+        match &outcome {
+            Ok(_) => attempt.ok(),
+            Err(UploadError::Caller(_)) => attempt.failed("caller_failed", None),
+            Err(UploadError::Easemob(error)) => {
+                attempt.failed(error.kind.name(), error.http_status());
+            }
+        }
+        outcome
+    }
+
+    async fn store_once(
+        &self,
+        store: &Store,
+        upload: &SharedUpload,
+        token: &Token,
+        config: &media::Config,
+    ) -> Result<Stored, UploadError> {
         let boundary = format!("easemob-gateway-{:032x}", fastrand::u128(..));
-        let body = MultipartBody::new(upload.clone(), store, &boundary);
+        let uploaded = self.metrics.uploaded.clone();
+        let body = MultipartBody::new(upload.clone(), store, &boundary, uploaded);
         let mut headers = HeaderMap::new();
         headers.insert(header::AUTHORIZATION, token.authorization.clone());
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
@@ -246,10 +267,14 @@ impl Client {
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.push(file.as_str());
         }
+        let attempt = self.metrics.download.attempt();
         let endpoint = &self.download;
-        self.transport
+        let outcome = self
+            .transport
             .download(endpoint, url, headers, timeout)
-            .await
+            .await;
+        record(attempt, &outcome);
+        outcome
     }
 }
 
@@ -289,6 +314,8 @@ struct MultipartBody {
     suffix: Bytes,
     length: Option<u64>,
     progress: Progressed,
+    /// Counts the file's bytes.
+    uploaded: metrics::Bytes,
 }
 
 /// How far an upload has come, as its span tells it: at 1 MiB, and each time it has doubled.
@@ -325,7 +352,7 @@ enum Stage {
 }
 
 impl MultipartBody {
-    fn new(upload: SharedUpload, store: &Store, boundary: &str) -> Self {
+    fn new(upload: SharedUpload, store: &Store, boundary: &str, uploaded: metrics::Bytes) -> Self {
         let prefix = Bytes::from(format!(
             "--{boundary}\r\n\
              Content-Disposition: form-data; name=\"file\"; filename={name}\r\n\
@@ -350,6 +377,7 @@ impl MultipartBody {
             prefix,
             suffix,
             progress: Progressed::new(),
+            uploaded,
         }
     }
 }
@@ -401,6 +429,7 @@ impl Body for MultipartBody {
         // A copy: while it waits in the queue, a slice would hold its whole chunk. The bytes have just been
         // summed, so they are near, and copying them costs next to nothing.
         let piece = Bytes::copy_from_slice(&piece);
+        this.uploaded.add(piece.len() as u64);
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 

@@ -7,7 +7,7 @@ use serde::{
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
-use super::{Call, Client, Error, FirstByte, Kind, Token, error, transport::Broken};
+use super::{Call, Client, Error, FirstByte, Kind, Token, error, record, transport::Broken};
 use crate::{id::RecipientId, message::Message};
 
 /// What Easemob accepted.
@@ -23,6 +23,19 @@ pub struct Accepted {
 impl Client {
     /// Sends a message to some of its recipients in one call.
     pub async fn send(
+        &self,
+        message: &Message,
+        recipients: &[RecipientId],
+        token: &Token,
+        first_byte: &FirstByte,
+    ) -> Result<Accepted, Error> {
+        let attempt = self.metrics.sends[message.target.kind as usize].attempt();
+        let outcome = self.send_once(message, recipients, token, first_byte).await;
+        record(attempt, &outcome);
+        outcome
+    }
+
+    async fn send_once(
         &self,
         message: &Message,
         recipients: &[RecipientId],

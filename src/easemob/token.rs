@@ -32,6 +32,7 @@ const MAX_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3_600);
 pub struct Token {
     /// `Bearer …`, marked sensitive.
     pub(super) authorization: HeaderValue,
+    fetched_at: Instant,
     renew_at: Instant,
     usable_until: Instant,
 }
@@ -131,6 +132,17 @@ impl Tokens {
         outcome_of(running).await
     }
 
+    /// Time since the token was fetched, if there is one.
+    pub fn age(&self) -> Option<Duration> {
+        Some(self.current.load().as_ref()?.fetched_at.elapsed())
+    }
+
+    /// Time for which it will be used; none is left of one that is no longer used.
+    pub fn time_left(&self) -> Option<Duration> {
+        let until = self.current.load().as_ref()?.usable_until;
+        Some(until.saturating_duration_since(Instant::now()))
+    }
+
     fn usable(&self, now: Instant) -> Option<Arc<Token>> {
         self.current
             .load_full()
@@ -226,6 +238,7 @@ impl Token {
         let reserve = (lifetime / 10).min(Duration::from_secs(60));
         Self {
             authorization: fetched.authorization,
+            fetched_at: now,
             renew_at: now + renew_after,
             usable_until: now + lifetime - reserve,
         }

@@ -21,6 +21,7 @@ use crate::{
     app::Apps,
     caller::Caller,
     delivery::Delivery,
+    metrics::Rpc,
     proto::{
         self, ErrorReason,
         messaging_service_server::{MessagingService, MessagingServiceServer},
@@ -56,6 +57,7 @@ pub struct Bounds {
 pub fn service<H>(
     messaging: Messaging,
     bounds: &Bounds,
+    rpc: &Rpc,
     health: H,
 ) -> impl Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible, Future: Send>
 + Clone
@@ -85,7 +87,9 @@ where
     tower::ServiceBuilder::new()
         // Outermost: every answer names its trace, also those of the layers below.
         .layer(layer::TraceLayer::new(Arc::clone(&bounds.tracer)))
-        // Whatever is refused below gets an ErrorInfo, and a panic ends in an answer.
+        // Around all others: it measures what the caller sees, and knows the trace.
+        .layer(layer::MetricsLayer::new(rpc))
+        // Next: whatever is refused below gets an ErrorInfo, and a panic ends in an answer.
         .layer(layer::ErrorsLayer)
         // Before any work is done for the request.
         .layer(layer::InFlightLayer::new(Arc::clone(&bounds.in_flight)))

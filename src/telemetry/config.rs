@@ -61,6 +61,10 @@ pub struct Config {
     #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", example = &"10s")]
     pub otlp_timeout: Option<Duration>,
+    /// How often metrics are pushed. Left out: `OTEL_METRIC_EXPORT_INTERVAL`, or 60s.
+    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", example = &"15s")]
+    pub metrics_interval: Option<Duration>,
     /// Share of the traces that begin here and are recorded, from 0 to 1. A caller's own decision
     /// goes first. Left out: what `OTEL_TRACES_SAMPLER` says, or 1.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -106,6 +110,7 @@ impl Default for Config {
             otlp_cert_file: None,
             otlp_key_file: None,
             otlp_timeout: None,
+            metrics_interval: None,
             sample_ratio: None,
             span_queue: None,
             flush_timeout: Duration::from_secs(3),
@@ -139,6 +144,10 @@ impl Config {
             field
                 .child("span_queue")
                 .refuse::<()>("is not within 1 to 1000000");
+        }
+        if self.metrics_interval.is_some_and(|every| every.is_zero()) {
+            let what = "must be longer than zero";
+            field.child("metrics_interval").refuse::<()>(what);
         }
         resource::check(&self.resource_attributes, field);
         otlp::check(self, field)

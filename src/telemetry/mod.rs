@@ -1,15 +1,19 @@
-//! BESIDE: process-wide logs and traces; set up by the commands alone.
+//! BESIDE: process-wide logs, traces and the export of metrics; set up by the commands alone.
 
 mod config;
 mod export;
 mod http_client;
 mod log;
+mod metrics;
 mod otlp;
 mod resource;
 
 use std::sync::Arc;
 
-pub use self::config::{Compression, Config, LogFormat, Protocol};
+pub use self::{
+    config::{Compression, Config, LogFormat, Protocol},
+    metrics::{push_last, registry},
+};
 use self::{export::Exports, log::Filter, otlp::Signal};
 use crate::trace::{Queue, Tracer};
 

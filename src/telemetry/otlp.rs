@@ -7,7 +7,7 @@ use std::{env, fs, path::Path, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry_otlp::{
-    self as otlp, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig,
+    self as otlp, MetricExporter, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig,
 };
 use opentelemetry_sdk::Resource;
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
@@ -22,12 +22,14 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Signal {
     Traces,
+    Metrics,
 }
 
 impl Signal {
     fn word(self) -> &'static str {
         match self {
             Self::Traces => "TRACES",
+            Self::Metrics => "METRICS",
         }
     }
 
@@ -35,6 +37,7 @@ impl Signal {
     fn path(self) -> &'static str {
         match self {
             Self::Traces => "v1/traces",
+            Self::Metrics => "v1/metrics",
         }
     }
 
@@ -90,6 +93,16 @@ pub(super) fn span_exporter(config: &Config, resource: &Resource) -> anyhow::Res
     };
     exporter.set_resource(resource);
     Ok(exporter)
+}
+
+/// The exporter of metrics. Must be built on the runtime that is to run its connections.
+pub(super) fn metric_exporter(config: &Config) -> anyhow::Result<MetricExporter> {
+    let way = Way::new(config, Signal::Metrics)?;
+    let builder = MetricExporter::builder();
+    Ok(match way.protocol {
+        Protocol::Grpc => way.grpc(builder.with_tonic())?.build()?,
+        Protocol::Http => way.http(builder.with_http())?.build()?,
+    })
 }
 
 /// Notes at `field` what no exporter can be built with.

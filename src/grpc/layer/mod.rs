@@ -4,9 +4,10 @@ mod arrival;
 mod caller;
 mod errors;
 mod in_flight;
+mod metrics;
 mod trace;
 
 pub(super) use self::{
     arrival::ArrivalLayer, caller::CallerLayer, errors::ErrorsLayer, in_flight::InFlightLayer,
-    trace::TraceLayer,
+    metrics::MetricsLayer, trace::TraceLayer,
 };
