@@ -43,14 +43,16 @@ fn loopback(port: u16) -> SocketAddr {
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let shutdown = on_signal()?;
-    let telemetry_config = telemetry::Config {
+    let config = telemetry::Config {
         log_format: telemetry::LogFormat::Text,
         log_filter: args.log.clone(),
         // The sandbox is ours.
         trace_easemob: Propagate::Trace,
         ..telemetry::Config::default()
     };
-    let telemetry = telemetry::start(&telemetry_config)?;
+    let flush_timeout = config.flush_timeout;
+    let registry = telemetry::registry(&config)?;
+    let telemetry = telemetry::start(&config)?;
     for (flag, address) in [
         ("--listen", args.listen),
         ("--operations-listen", args.operations_listen),
@@ -88,7 +90,6 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     })?;
     let (grpc, operations) = (listener.local_addr()?, listener.operations_addr()?);
     let apps = Apps::new([app(&sandbox)?], Some(APP));
-    let registry = telemetry::registry(&telemetry_config)?;
     let gateway = Gateway::new(
         apps,
         config,
@@ -100,8 +101,10 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     // Callers wait in the listener's queue from here on.
     print!("{}", welcome(grpc, operations, &sandbox));
     let served = gateway.serve(listener, shutdown).await;
-    telemetry::push_last(registry, telemetry_config.flush_timeout).await;
-    telemetry.stop().await;
+    tokio::join!(
+        telemetry.stop(),
+        telemetry::push_last(registry, flush_timeout)
+    );
     served?;
     Ok(())
 }

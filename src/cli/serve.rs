@@ -45,8 +45,10 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let served = gateway.serve(listener, shutdown).await;
     info!("the gateway ends");
     reloading.abort();
-    telemetry::push_last(registry, config.telemetry.flush_timeout).await;
-    telemetry.stop().await;
+    tokio::join!(
+        telemetry.stop(),
+        telemetry::push_last(registry, config.telemetry.flush_timeout)
+    );
     served?;
     Ok(())
 }

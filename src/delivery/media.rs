@@ -309,8 +309,8 @@ impl Delivery {
             until,
             stall_timeout: config.stall_timeout,
             closing: self.transfers.closing.clone(),
-            downloaded: route.downloaded.clone(),
             span,
+            downloaded: route.downloaded.clone(),
             _place: place,
         })
     }
@@ -332,9 +332,9 @@ pub struct Download {
     until: Instant,
     stall_timeout: Duration,
     closing: CancellationToken,
-    downloaded: metrics::Bytes,
     // Until the caller has the last byte, or none of the rest.
     span: Span,
+    downloaded: metrics::Bytes,
     _place: OwnedSemaphorePermit,
 }
 

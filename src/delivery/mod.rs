@@ -177,15 +177,15 @@ impl Delivery {
             closing: self.closing.clone(),
         };
         let first_byte = part.first_byte.clone();
-        let tally = Tally::new(route, &message, &first_byte);
         let span = Span::of_current(SpanKind::Internal, "send part");
         span.record(|span| part.describe(span));
-        let work = span.scope(async {
+        let tally = Tally::new(route, &message, &first_byte);
+        let traced = async {
             let outcome = part.send().await;
             record(&outcome);
             outcome
-        });
-        let work = Settled::of(work, tally.clone());
+        };
+        let work = span.scope(Settled::of(traced, tally.clone()));
         let asked = Asked(tally);
         let outcome = self.run(work, first_byte, deadline).await;
         let sent = merge(&message, outcome);

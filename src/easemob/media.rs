@@ -313,9 +313,9 @@ struct MultipartBody {
     prefix: Bytes,
     suffix: Bytes,
     length: Option<u64>,
+    progress: Progressed,
     /// Counts the file's bytes.
     uploaded: metrics::Bytes,
-    progress: Progressed,
 }
 
 /// How far an upload has come, as its span tells it: at 1 MiB, and each time it has doubled.
@@ -376,8 +376,8 @@ impl MultipartBody {
             length: declared.map(|size| size.saturating_add(frame)),
             prefix,
             suffix,
-            uploaded,
             progress: Progressed::new(),
+            uploaded,
         }
     }
 }

@@ -117,13 +117,13 @@ pub fn tokens(
     gauges: &Gauges,
 ) -> Result<Arc<Tokens>, SetupError> {
     let transport = Arc::new(transport(app)?);
-    let endpoint = Endpoint::token(app)?;
+    let way = Endpoint::token(app)?;
     let fetcher = Arc::new(Fetcher {
-        attempts: calls.endpoint(&app.name, host_of(&endpoint.url), "POST", "token"),
+        endpoint: calls.endpoint(&app.name, host_of(&way.url), "POST", "token"),
         fetches: calls.fetches(&app.name),
         app: Arc::clone(app),
         transport,
-        endpoint,
+        way,
     });
     let tokens = Tokens::new(runtime, move || Arc::clone(&fetcher).fetch());
     observe(&tokens, &app.name, gauges);
@@ -147,15 +147,15 @@ fn observe(tokens: &Arc<Tokens>, app: &str, gauges: &Gauges) {
 struct Fetcher {
     app: Arc<App>,
     transport: Arc<Transport>,
-    endpoint: Endpoint,
-    attempts: metrics::Endpoint,
+    way: Endpoint,
+    endpoint: metrics::Endpoint,
     fetches: Fetches,
 }
 
 impl Fetcher {
     async fn fetch(self: Arc<Self>) -> Result<Fetched, Error> {
-        let attempt = self.attempts.attempt();
-        let fetched = fetch_token(&self.app, &self.transport, &self.endpoint).await;
+        let attempt = self.endpoint.attempt();
+        let fetched = fetch_token(&self.app, &self.transport, &self.way).await;
         record(attempt, &fetched);
         let outcome = fetched.as_ref().map(|_token| ());
         self.fetches

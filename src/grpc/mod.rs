@@ -87,9 +87,9 @@ where
     tower::ServiceBuilder::new()
         // Outermost: every answer names its trace, also those of the layers below.
         .layer(layer::TraceLayer::new(Arc::clone(&bounds.tracer)))
-        // It measures what the caller sees.
+        // Around all others: it measures what the caller sees, and knows the trace.
         .layer(layer::MetricsLayer::new(rpc))
-        // Whatever is refused below gets an ErrorInfo, and a panic ends in an answer.
+        // Next: whatever is refused below gets an ErrorInfo, and a panic ends in an answer.
         .layer(layer::ErrorsLayer)
         // Before any work is done for the request.
         .layer(layer::InFlightLayer::new(Arc::clone(&bounds.in_flight)))

@@ -38,7 +38,7 @@ impl Kind {
         Self::ChatroomMembers,
     ];
 
-    /// The kind in a word.
+    /// Name in metrics and spans.
     pub fn name(self) -> &'static str {
         match self {
             Self::Users => "users",

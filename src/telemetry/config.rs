@@ -137,10 +137,6 @@ impl Config {
                 .child("sample_ratio")
                 .refuse::<()>("is not within 0 to 1");
         }
-        if self.metrics_interval.is_some_and(|every| every.is_zero()) {
-            let what = "must be longer than zero";
-            field.child("metrics_interval").refuse::<()>(what);
-        }
         if self
             .span_queue
             .is_some_and(|spans| !(1..=1_000_000).contains(&spans))
@@ -148,6 +144,10 @@ impl Config {
             field
                 .child("span_queue")
                 .refuse::<()>("is not within 1 to 1000000");
+        }
+        if self.metrics_interval.is_some_and(|every| every.is_zero()) {
+            let what = "must be longer than zero";
+            field.child("metrics_interval").refuse::<()>(what);
         }
         resource::check(&self.resource_attributes, field);
         otlp::check(self, field)

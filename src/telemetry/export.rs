@@ -18,6 +18,7 @@ use crate::trace::Queue;
 /// A thread with a runtime of its own, on which exporters have their connections.
 #[derive(Debug)]
 pub(super) struct Exports {
+    spans: Arc<Queue>,
     flush_timeout: Duration,
     stop: CancellationToken,
     ended: CancellationToken,
@@ -33,6 +34,7 @@ impl Exports {
         flush_timeout: Duration,
     ) -> anyhow::Result<Self> {
         let exports = Self {
+            spans: Arc::clone(&spans),
             flush_timeout,
             stop: CancellationToken::new(),
             ended: CancellationToken::new(),
@@ -54,7 +56,9 @@ impl Exports {
         self.stop.cancel();
         let until = Instant::now() + self.flush_timeout;
         if timeout_at(until, self.ended.cancelled()).await.is_err() {
-            warn!("the collector did not take the last spans in time");
+            let (waiting, dropped) = (self.spans.len(), self.spans.dropped());
+            let reason = "the collector did not take the last ones in time";
+            warn!(reason, waiting, dropped, "spans were lost");
         }
     }
 }
@@ -77,23 +81,17 @@ async fn export<E: SpanExporter>(queue: &Queue, exporter: &E, stop: &Cancellatio
         let stopping = stop.is_cancelled();
         let batch = queue.take();
         let count = batch.len();
+        let mut reason = "the queue was full";
         if count > 0
             && let Err(error) = exporter.export(batch).await
         {
             queue.lost(count);
-            warn!(
-                reason = reason(&error),
-                spans = count,
-                "spans could not be exported"
-            );
+            reason = why(&error);
         }
         let dropped = queue.dropped();
         if dropped > told {
-            warn!(
-                reason = "dropped",
-                spans = dropped - told,
-                "spans were lost"
-            );
+            let spans = dropped - told;
+            warn!(reason, spans, "spans were lost");
             told = dropped;
         }
         if stopping && queue.is_empty() {
@@ -103,10 +101,9 @@ async fn export<E: SpanExporter>(queue: &Queue, exporter: &E, stop: &Cancellatio
 }
 
 /// Why, without the text of the collector: it may quote what it was sent.
-fn reason(error: &OTelSdkError) -> &'static str {
+fn why(error: &OTelSdkError) -> &'static str {
     match error {
-        OTelSdkError::Timeout(_) => "timeout",
-        OTelSdkError::AlreadyShutdown => "shutdown",
-        _ => "refused or unreachable",
+        OTelSdkError::Timeout(_) => "the collector did not answer in time",
+        _ => "the collector refused them, or was not there",
     }
 }

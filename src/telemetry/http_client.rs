@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use opentelemetry_http::{HttpError, Request, Response};
 use tokio::runtime::Handle;
@@ -12,6 +12,8 @@ use super::otlp::{CONNECT_TIMEOUT, Pem};
 
 /// Longest that an export may take, whatever the settings say.
 const LONGEST: Duration = Duration::from_secs(120);
+/// Largest answer in bytes. One that is taken in full is a few.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 #[derive(Debug)]
 pub(super) struct HttpClient {
@@ -53,13 +55,19 @@ impl opentelemetry_http::HttpClient for HttpClient {
         let request = reqwest::Request::try_from(request)?;
         let client = self.client.clone();
         let sent = self.runtime.spawn(async move {
-            let response = client.execute(request).await?;
-            let mut answer = Response::new(Bytes::new());
+            let mut response = client.execute(request).await?;
+            let mut body = BytesMut::new();
+            while let Some(chunk) = response.chunk().await? {
+                if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+                    return Err(HttpError::from("the collector's answer is too long"));
+                }
+                body.extend_from_slice(&chunk);
+            }
+            let mut answer = Response::new(body.freeze());
             *answer.status_mut() = response.status();
-            *answer.headers_mut() = response.headers().clone();
-            // What it says is not needed: a refusal shows in its status.
-            Ok::<_, reqwest::Error>(answer)
+            *answer.headers_mut() = std::mem::take(response.headers_mut());
+            Ok(answer)
         });
-        Ok(sent.await??)
+        sent.await?
     }
 }

@@ -1,5 +1,7 @@
 //! What describes this process, in front of all that it exports.
 
+use std::sync::LazyLock;
+
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::{
     Resource,
@@ -15,6 +17,9 @@ use crate::invalid::Field;
 
 const NAME: &str = "OTEL_SERVICE_NAME";
 
+/// The same for all signals, and for no other process.
+static INSTANCE: LazyLock<Uuid> = LazyLock::new(Uuid::new_v4);
+
 /// The resource of this process: one for all signals. The settings go before `OTEL_SERVICE_NAME`
 /// and `OTEL_RESOURCE_ATTRIBUTES`, and those before what we know by ourselves.
 pub(super) fn resource(config: &Config) -> Resource {
@@ -22,7 +27,7 @@ pub(super) fn resource(config: &Config) -> Resource {
         .with_attributes([
             KeyValue::new(SERVICE_NAME, env!("CARGO_PKG_NAME")),
             KeyValue::new(SERVICE_VERSION, env!("CARGO_PKG_VERSION")),
-            KeyValue::new(SERVICE_INSTANCE_ID, Uuid::new_v4().to_string()),
+            KeyValue::new(SERVICE_INSTANCE_ID, INSTANCE.to_string()),
         ])
         .with_detector(Box::new(TelemetryResourceDetector))
         .with_detector(Box::new(EnvResourceDetector::new()));

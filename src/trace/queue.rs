@@ -46,6 +46,11 @@ impl Queue {
         self.dropped.fetch_add(spans as u64, Ordering::Relaxed);
     }
 
+    /// Spans that wait.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.lock().is_empty()

@@ -46,7 +46,8 @@ fn objection(module: &str, named: &str) -> Option<String> {
             .then(|| format!("only {} may name {named}", callers.join(", ")));
     }
     if beside(module).is_some() {
-        // What is wrong with a setting is told in one way by every section; exporters know what they export.
+        // What is wrong with a setting is told in one way by every section; and exporters have to know
+        // what they export.
         return (module != "telemetry" || !["invalid", "metrics", "trace"].contains(&named))
             .then(|| format!("{module} names nothing of the crate"));
     }

@@ -327,7 +327,7 @@ def test_a_collector_that_fails_costs_spans_and_nothing_else(tmp_path, v1, colle
             assert time.monotonic() - begin < FLUSH_SECONDS + SLACK_SECONDS
         easemob.shutdown()
     log = gateway.log.read_text()
-    assert '"spans were lost"' in log or '"spans could not be exported"' in log or "last spans" in log
+    assert "spans were lost" in log
 
 
 def test_a_collector_that_is_killed_and_comes_back_gets_what_comes_then(tmp_path, v1, collector, easemob):
