@@ -110,13 +110,15 @@ def test_prometheus_understands_what_the_dashboard_asks(tmp_path):
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
-def test_a_collector_is_pushed_the_same_metrics(collector, tmp_path, v1, someone, monkeypatch, protocol):
+def test_a_collector_is_pushed_the_same_metrics(collector, tmp_path, v1, someone, protocol):
     url = collector.grpc_url if protocol == "grpc" else collector.http_url
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc" if protocol == "grpc" else "http/protobuf")
-    # Longer than the test: what arrives is what the end of the process pushes.
-    monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "600000")
-    gateway = Gateway(tmp_path / "log.txt")
+    variables = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": url,
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc" if protocol == "grpc" else "http/protobuf",
+        # Longer than the test: what arrives is what the end of the process pushes.
+        "OTEL_METRIC_EXPORT_INTERVAL": "600000",
+    }
+    gateway = Gateway(tmp_path / "log.txt", **variables)
     try:
         send(v1, gateway, someone)
         with urllib.request.urlopen(f"{gateway.operations}/metrics", timeout=CALL_SECONDS) as answer:
