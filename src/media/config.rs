@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Uploads and downloads at once, over all connections. One more is refused at once, as
-    /// OVERLOADED. With the default HTTP/2 windows each may hold about 400 KiB, these included, and up to
+    /// OVERLOADED. With the default HTTP/2 windows each may hold about 450 KiB, these included, and up to
     /// 1 MiB more where the caller compresses its messages.
     pub transfers_in_flight: usize,
     /// How long a caller's stream may stand still before its upload is given up.
