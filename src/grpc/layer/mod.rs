@@ -6,8 +6,14 @@ mod errors;
 mod in_flight;
 mod metrics;
 mod trace;
+mod upload_body;
 
 pub(super) use self::{
-    arrival::ArrivalLayer, caller::CallerLayer, errors::ErrorsLayer, in_flight::InFlightLayer,
-    metrics::MetricsLayer, trace::TraceLayer,
+    arrival::ArrivalLayer,
+    caller::CallerLayer,
+    errors::ErrorsLayer,
+    in_flight::InFlightLayer,
+    metrics::MetricsLayer,
+    trace::TraceLayer,
+    upload_body::{UploadBody, UploadBodyLayer},
 };
