@@ -32,7 +32,13 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         version = env!("CARGO_PKG_VERSION"),
         "the gateway starts"
     );
-    let gateway = Gateway::new(checked.apps, config.server, config.delivery, config.media)?;
+    let gateway = Gateway::new(
+        checked.apps,
+        (config.auth, checked.callers),
+        config.server,
+        config.delivery,
+        config.media,
+    )?;
     gateway
         .reload_when(reload)
         .serve(listener, shutdown)

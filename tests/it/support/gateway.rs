@@ -4,7 +4,7 @@ use std::{net::SocketAddr, thread};
 
 use easemob_gateway::{
     app::{self, App, Apps},
-    delivery,
+    caller, delivery,
     invalid::Violations,
     media,
     proto::messaging_service_client::MessagingServiceClient,
@@ -23,6 +23,7 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 pub struct Setup {
     pub apps: Vec<(String, app::Config)>,
     pub default_app: Option<String>,
+    pub auth: caller::Config,
     pub server: server::Config,
     pub delivery: delivery::Config,
     pub media: media::Config,
@@ -48,6 +49,7 @@ impl Setup {
         Self {
             apps: vec![("shop".into(), app)],
             default_app: None,
+            auth: caller::Config::default(),
             server,
             delivery: delivery::Config::default(),
             media: media::Config::default(),
@@ -57,6 +59,12 @@ impl Setup {
     /// Changes the settings of the (first) app.
     pub fn app(mut self, change: impl FnOnce(&mut app::Config)) -> Self {
         change(&mut self.apps[0].1);
+        self
+    }
+
+    /// Changes who may call.
+    pub fn auth(mut self, change: impl FnOnce(&mut caller::Config)) -> Self {
+        change(&mut self.auth);
         self
     }
 
@@ -114,14 +122,25 @@ impl Setup {
             .iter()
             .map(|(name, config)| App::new(name, config, violations.root()))
             .collect();
-        let apps = apps.unwrap_or_else(|| panic!("{:?}", violations.into_vec()));
+        let apps = apps.expect("apps that can be used");
         let apps = Apps::new(apps, self.default_app.as_deref());
+        let callers = self
+            .auth
+            .check(&|app| apps.get(app).is_some(), violations.root());
+        let callers = callers.unwrap_or_else(|| panic!("{:?}", violations.into_vec()));
         let listener = Listener::bind(&self.server).await.unwrap();
         let addresses = (
             listener.local_addr().unwrap(),
             listener.operations_addr().unwrap(),
         );
-        let gateway = Gateway::new(apps, self.server, self.delivery, self.media).unwrap();
+        let gateway = Gateway::new(
+            apps,
+            (self.auth, callers),
+            self.server,
+            self.delivery,
+            self.media,
+        )
+        .unwrap();
         started.send(addresses).unwrap();
         gateway.serve(listener, shutdown).await.unwrap()
     }
