@@ -61,7 +61,9 @@ impl Credentials {
                 value.set_sensitive(true);
                 Ok(Key(Some(value)))
             }
-            _ => Err(format!("{place} holds no key: it is one word, such as egk_…")),
+            _ => Err(format!(
+                "{place} holds no key: it is one word, such as egk_…"
+            )),
         }
     }
 

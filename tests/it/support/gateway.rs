@@ -1,6 +1,6 @@
 //! The real server, on free ports, in front of whatever plays Easemob.
 
-use std::{net::SocketAddr, thread};
+use std::{net::SocketAddr, sync::Arc, thread};
 
 use easemob_gateway::{
     app::{self, App, Apps},
@@ -13,10 +13,10 @@ use easemob_gateway::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    sync::oneshot,
+    sync::{Notify, oneshot},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 /// How a gateway under test is set up.
@@ -91,21 +91,27 @@ impl Setup {
         let (started, is_started) = oneshot::channel();
         let shutdown = CancellationToken::new();
         let token = shutdown.clone();
+        let (reload, has_tls) = (Arc::new(Notify::new()), self.server.tls.cert_file.is_some());
+        let asked = Arc::clone(&reload);
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .unwrap();
-            runtime.block_on(self.run(started, token))
+            runtime.block_on(self.run(started, token, asked))
         });
         let (addr, operations) = is_started.await.expect("the gateway starts");
         let gateway = TestGateway {
             addr,
             operations,
             shutdown,
+            reload,
             thread: Some(thread),
         };
-        // Waits in the listener's queue until there is somebody to answer.
+        if has_tls {
+            // Its clients wait in the listener's queue until there is somebody to answer.
+            return gateway;
+        }
         let mut health = HealthClient::new(gateway.channel().await);
         health.check(HealthCheckRequest::default()).await.unwrap();
         gateway
@@ -115,6 +121,7 @@ impl Setup {
         self,
         started: oneshot::Sender<(SocketAddr, SocketAddr)>,
         shutdown: CancellationToken,
+        reload: Arc<Notify>,
     ) -> DrainReport {
         let violations = Violations::default();
         let apps: Option<Vec<App>> = self
@@ -142,6 +149,7 @@ impl Setup {
         )
         .unwrap();
         started.send(addresses).unwrap();
+        let gateway = gateway.reload_when(reload);
         gateway.serve(listener, shutdown).await.unwrap()
     }
 }
@@ -151,6 +159,7 @@ pub struct TestGateway {
     pub addr: SocketAddr,
     pub operations: SocketAddr,
     shutdown: CancellationToken,
+    reload: Arc<Notify>,
     thread: Option<thread::JoinHandle<DrainReport>>,
 }
 
@@ -167,6 +176,20 @@ impl TestGateway {
             .connect()
             .await
             .unwrap()
+    }
+
+    /// A connection of its own, with TLS.
+    pub async fn tls_channel(
+        &self,
+        tls: ClientTlsConfig,
+    ) -> Result<Channel, tonic::transport::Error> {
+        let endpoint = Endpoint::try_from(format!("https://{}", self.addr)).unwrap();
+        endpoint.tls_config(tls).unwrap().connect().await
+    }
+
+    /// What SIGHUP does.
+    pub fn reload(&self) {
+        self.reload.notify_one();
     }
 
     /// A client on a connection of its own.
