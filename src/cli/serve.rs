@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{
+    caller::Mode,
     config::{Config, environment},
     server::{Gateway, Listener, on_hangup, on_signal},
     telemetry,
@@ -32,6 +33,13 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         version = env!("CARGO_PKG_VERSION"),
         "the gateway starts"
     );
+    let in_the_clear =
+        config.server.tls.cert_file.is_none() && !config.server.listen.ip().is_loopback();
+    if in_the_clear && config.auth.mode == Mode::ApiKey {
+        warn!(
+            "there is no server.tls: callers' keys cross the network in the clear, unless a mesh encrypts it"
+        );
+    }
     let gateway = Gateway::new(
         checked.apps,
         (config.auth, checked.callers),
