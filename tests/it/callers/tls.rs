@@ -19,7 +19,7 @@ use tonic::{Code, transport::ClientTlsConfig};
 use super::{AMY_ID, BEN_ID, sandbox, send_with, setup};
 use crate::support::{
     gateway::TestGateway,
-    http2::{Connection, kind},
+    http2::{Connection, PREFACE, kind},
     process::allow_files,
     request::{text_to, verdict},
     server::{ECHO, Server, config},
@@ -72,7 +72,7 @@ impl Mutual {
             Ok(sent) => {
                 let status = sent.expect_err(what);
                 assert!(
-                    status.metadata().get("grpc-status-details-bin").is_none(),
+                    status.details().is_empty(),
                     "{what}: answered by the gateway: {status:?}"
                 );
             }
@@ -150,6 +150,27 @@ async fn bad_certificates_are_refused_before_any_rpc() {
     gateway.refuses("an early one", files.showing(&early)).await;
 }
 
+/// The list of authorities changes like everything else: new connections go by the new one.
+#[tokio::test]
+async fn authorities_of_callers_change_without_a_restart() {
+    let gateway = mutual(|_| ()).await;
+    let files = &gateway.files;
+    let old = files.authority.issue([uri(AMY_ID)], |_| ());
+    gateway.send(files.showing(&old)).await.unwrap().unwrap();
+    let next = Authority::new();
+    let new = next.issue([uri(AMY_ID)], |_| ());
+    files.write("ca.crt", &next.pem());
+    gateway.gateway.reload();
+    soon("the new authority to be good", async {
+        while !matches!(gateway.send(files.showing(&new)).await, Ok(Ok(()))) {}
+    })
+    .await;
+    let refused = gateway.send(files.showing(&old)).await;
+    if let Ok(sent) = refused {
+        assert!(sent.expect_err("a refusal").details().is_empty());
+    }
+}
+
 /// A key is asked for on top of the certificate, where both are set up.
 #[tokio::test]
 async fn keys_work_over_tls() {
@@ -167,6 +188,26 @@ async fn keys_work_over_tls() {
         .unwrap();
     let error = client.send_message(send_with("other", "shop")).await;
     assert_eq!(error.unwrap_err().code(), Code::Unauthenticated);
+}
+
+/// A session that is resumed would go by the certificates of its beginning.
+#[tokio::test]
+async fn every_connection_is_a_whole_handshake() {
+    let (server, files) = server(|_| ()).await;
+    for version in [&TLS12, &TLS13] {
+        let config = std::sync::Arc::new(client(files.roots(), &[version]));
+        for _ in 0..3 {
+            let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::clone(&config));
+            let socket = TcpStream::connect(server.grpc).await.unwrap();
+            let name = server.grpc.ip().into();
+            let mut stream = connector.connect(name, socket).await.unwrap();
+            stream.write_all(PREFACE).await.unwrap();
+            // Tickets, were there any, would come before the first SETTINGS.
+            soon("SETTINGS", stream.read_u8()).await.unwrap();
+            let kind = stream.get_ref().1.handshake_kind().unwrap();
+            assert_eq!(kind, rustls::HandshakeKind::Full, "{version:?}");
+        }
+    }
 }
 
 async fn server(change: impl FnOnce(&mut Config)) -> (Server, TlsFiles) {
