@@ -89,6 +89,7 @@ where
         .layer(layer::CallerLayer::new(auth))
         .layer(layer::InFlightLayer::new(Arc::clone(&bounds.in_flight)))
         .layer(layer::ArrivalLayer::new(bounds.timeouts))
+        .layer(layer::UploadBodyLayer::new(bounds.max_request_bytes))
         .service(routes)
 }
 
