@@ -7,15 +7,20 @@ use std::{
 };
 
 use opentelemetry::KeyValue;
-use tokio::{runtime::Handle, sync::Semaphore, time::sleep};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, Semaphore},
+    time::sleep,
+};
 use tokio_util::sync::CancellationToken;
 
-use super::{Config, DrainReport, GrpcService, Listener, Readiness, Shard, serve};
+use super::{Config, DrainReport, GrpcService, Listener, Readiness, Shard, Watch, serve};
 use crate::{
     app::{App, Apps},
+    caller::{self, Callers},
     delivery::{self, Delivery, Transfers},
     easemob::{self, Tokens},
-    grpc::{self, Bounds, Messaging, Timeouts},
+    grpc::{self, Auth, Bounds, Messaging, Timeouts},
     media,
     metrics::{Gauge, Metrics, Registry},
     trace::Tracer,
@@ -27,18 +32,22 @@ pub struct Gateway {
     config: Config,
     delivery: delivery::Config,
     apps: Arc<Apps>,
+    auth: Auth,
+    callers: caller::Config,
     tokens: Vec<(Arc<App>, Arc<Tokens>)>,
     bounds: Bounds,
     transfers: Transfers,
     readiness: Readiness,
     registry: Registry,
+    reload: Arc<Notify>,
 }
 
 impl Gateway {
-    /// Builds what the shards share. Must be called on the runtime that is to fetch the tokens: not
+    /// Builds what the shards share, for callers who prove who they are as the section `auth` says. Must be called on the runtime that is to fetch the tokens: not
     /// a shard's, so that a busy shard does not let them expire.
     pub fn new(
         apps: Apps,
+        (callers, known): (caller::Config, Callers),
         config: Config,
         delivery: delivery::Config,
         media: media::Config,
@@ -56,6 +65,8 @@ impl Gateway {
         let gateway = Self {
             tokens: tokens?,
             apps: Arc::new(apps),
+            auth: Auth::new(&callers, known),
+            callers,
             bounds: Bounds {
                 in_flight: Arc::new(Semaphore::new(config.max_requests_in_flight)),
                 max_request_bytes: config.max_request_bytes,
@@ -67,6 +78,7 @@ impl Gateway {
             },
             transfers: Transfers::new(media),
             readiness: Readiness::new(),
+            reload: Arc::default(),
             config,
             delivery,
             registry,
@@ -81,6 +93,12 @@ impl Gateway {
         self
     }
 
+    /// Reads its files again whenever this is notified, and not only every few seconds.
+    pub fn reload_when(mut self, asked: Arc<Notify>) -> Self {
+        self.reload = asked;
+        self
+    }
+
     /// Serves until `shutdown` is cancelled and what was then under way has ended.
     pub async fn serve(
         self,
@@ -90,8 +108,32 @@ impl Gateway {
         let config = self.config.clone();
         let readiness = self.readiness.clone();
         let registry = self.registry.clone();
+        let watch = self.watch(&listener);
         let service = move |shard: &Shard| self.service(shard);
-        serve(listener, &config, &readiness, &registry, service, shutdown).await
+        tokio::select! {
+            report = serve(listener, &config, &readiness, &registry, service, shutdown) => report,
+            never = watch.run() => match never {},
+        }
+    }
+
+    /// The files that may change while it is served.
+    fn watch(&self, listener: &Listener) -> Watch {
+        let mut watch = Watch::new(self.config.reload_interval, Arc::clone(&self.reload));
+        if let Some(tls) = listener.tls.clone() {
+            let files = self.config.tls.files();
+            watch.add("server.tls", files, move |files| tls.replace(files));
+        }
+        if let Some(file) = self.callers.callers_file.clone() {
+            let (callers, auth) = (self.callers.clone(), self.auth.clone());
+            let apps = Arc::clone(&self.apps);
+            watch.add("auth.callers_file", [file], move |files| {
+                let contents = files.first().map_or(&[][..], Vec::as_slice);
+                let known = |app: &str| apps.iter().any(|known| *known.name == *app);
+                auth.replace(callers.reload(contents, &known)?);
+                Ok(())
+            });
+        }
+        watch
     }
 
     /// The service of one shard, with connections to Easemob of its own.
@@ -111,6 +153,7 @@ impl Gateway {
         )?;
         let messaging = Messaging {
             apps: Arc::clone(&self.apps),
+            auth: self.auth.clone(),
             delivery,
             default_deadline: self.config.default_deadline,
         };

@@ -11,6 +11,7 @@
 )]
 
 mod architecture;
+mod callers;
 mod cli;
 mod faults;
 mod media;
