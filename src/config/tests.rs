@@ -609,6 +609,8 @@ fn the_reference_loads_as_it_is_and_with_every_key_set() {
     assert_eq!(as_it_is.config.telemetry, telemetry::Config::default());
     let telemetry = &loaded.config.telemetry;
     assert_eq!(telemetry.metrics_interval, Some(Duration::from_secs(15)));
+    let delivery = &loaded.config.delivery;
+    assert_eq!(text(delivery), text(&delivery::Config::default()));
     let mut known = 0;
     schema::root().visit(&mut Vec::new(), &schema::example, &mut |_, node| {
         known += usize::from(matches!(node.kind, schema::Kind::Key(_)));
