@@ -1,12 +1,17 @@
 //! One Easemob app as configured: where it is, its limits, and the URLs that follow from it.
 
 mod config;
+mod credentials;
+mod outside;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use secrecy::SecretString;
-
-pub use self::config::{Config, Limits, ProxyUrl, Timeouts};
+use self::outside::Reading;
+pub use self::{
+    config::{Config, CredentialKind, Limits, ProxyUrl, Timeouts},
+    credentials::Credentials,
+    outside::Outside,
+};
 use crate::{id::FileId, invalid::Field};
 
 /// One Easemob app. Everything that is the same for all its calls is made once, here.
@@ -18,10 +23,8 @@ pub struct App {
     pub base_url: String,
     /// Where recipients' devices reach the same, as a prefix of file URLs.
     public_base_url: String,
-    /// Client ID of the app's credentials.
-    pub client_id: String,
-    /// Client secret of the app's credentials.
-    pub client_secret: SecretString,
+    /// What it proves itself by.
+    pub credentials: Credentials,
     /// What Easemob takes from this app.
     pub limits: Limits,
     /// How long its calls may take.
@@ -33,14 +36,63 @@ pub struct App {
     /// Proxy on the way to Easemob.
     pub proxy_url: Option<ProxyUrl>,
     /// PEM of the only certificate authorities that are trusted for this app.
-    pub ca_pem: Option<Vec<u8>>,
+    pub ca: Option<Outside>,
 }
 
 impl App {
-    /// Makes the app from its settings. Everything wrong with them is noted at `field`; secrets and
-    /// certificates are read from their files here.
+    /// Makes the app from its settings. Everything wrong with them is noted at `field`. Its secret and
+    /// its certificates are read here, and may be missing: see [`App::check_outside`].
     pub fn new(name: &str, config: &Config, field: Field<'_>) -> Option<Self> {
         config::check(name, config, field)
+    }
+
+    /// Notes what stands outside of the settings and cannot be used: the secret, the certificates. The app
+    /// works as soon as they can be, and until then harms no other.
+    pub fn check_outside(&self, field: Field<'_>) {
+        for (setting, outside) in self.outside() {
+            if let Some(what) = outside.failure() {
+                let _refused: Option<()> = field.child(setting).refuse(what);
+            }
+        }
+    }
+
+    /// Reads the secret and the certificates again, which blocks on their files, and logs what is new
+    /// about them. Whether any has changed; one that cannot be used is left as it was before.
+    pub fn reload(&self) -> bool {
+        let mut changed = false;
+        for (setting, outside) in self.outside() {
+            match outside.reload() {
+                Reading::Unchanged => {}
+                Reading::Changed => {
+                    changed = true;
+                    tracing::info!(
+                        app = &*self.name,
+                        setting,
+                        "what a setting names was read anew"
+                    );
+                }
+                Reading::Failed(what) => {
+                    tracing::error!(
+                        app = &*self.name,
+                        setting,
+                        "{setting} {what}: the app goes on with what was read before, if anything"
+                    );
+                }
+            }
+        }
+        changed
+    }
+
+    /// The files that [`App::reload`] reads.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.outside().filter_map(|(_, outside)| outside.file())
+    }
+
+    /// What stands outside of the settings, by the setting that names it.
+    fn outside(&self) -> impl Iterator<Item = (&'static str, &Outside)> {
+        let secret = (self.credentials.setting(), self.credentials.secret());
+        let ca = self.ca.iter().map(|ca| ("ca_file", ca));
+        std::iter::once(secret).chain(ca)
     }
 
     /// The URL under which recipients find a file that was uploaded to this app. Made from the

@@ -35,6 +35,8 @@ pub enum Kind {
     TokenRefused,
     /// Easemob refuses the credentials of the app, or every token made from them.
     CredentialsRejected,
+    /// The gateway cannot read the credentials of the app: nobody was asked.
+    CredentialsMissing,
     /// The app's calls or messages per time are used up.
     QuotaExceeded,
     /// The app's edition is used up.

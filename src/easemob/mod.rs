@@ -1,6 +1,8 @@
 //! FLOOR 2: the one way out. Easemob's REST API as typed methods.
 
+mod access_token;
 mod error;
+mod fetch;
 mod first_byte;
 mod media;
 mod message;
@@ -9,10 +11,7 @@ mod transport;
 
 use std::{sync::Arc, time::Duration};
 
-use http::HeaderValue;
 use reqwest::Url;
-use secrecy::ExposeSecret;
-use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
 pub use self::{
@@ -23,7 +22,7 @@ pub use self::{
     token::{Token, Tokens},
 };
 use self::{
-    token::Fetched,
+    fetch::Source,
     transport::{Call, Transport},
 };
 use crate::{app::App, message::Kind as TargetKind};
@@ -38,7 +37,7 @@ pub struct Client {
     files_url: Url,
 }
 
-/// An app's settings that no connection can be made with.
+/// An app's settings that no URL can be made of.
 #[derive(Debug, thiserror::Error)]
 #[error("app {app}: {what}")]
 pub struct SetupError {
@@ -52,7 +51,7 @@ impl Client {
         let url = |kind: TargetKind| parse(app, kind.path());
         let [users, groups, group_members, rooms, room_members] = TargetKind::ALL;
         Ok(Self {
-            transport: transport(app)?,
+            transport: Transport::new(app),
             files_url: parse(app, "/chatfiles")?,
             urls: [
                 url(users)?,
@@ -73,19 +72,12 @@ impl Client {
 
 /// The tokens of an app, fetched on this runtime over connections of their own.
 pub fn tokens(app: &Arc<App>, runtime: Handle) -> Result<Arc<Tokens>, SetupError> {
-    let transport = Arc::new(transport(app)?);
-    let url = parse(app, "/token")?;
-    let app = Arc::clone(app);
-    Ok(Tokens::new(runtime, move || {
-        fetch_token(Arc::clone(&app), Arc::clone(&transport), url.clone())
-    }))
-}
-
-fn transport(app: &Arc<App>) -> Result<Transport, SetupError> {
-    Transport::new(app).map_err(|error| SetupError {
-        app: app.name.to_string(),
-        what: format!("no client for Easemob with these settings: {error:?}"),
-    })
+    let source = Arc::new(Source {
+        transport: Transport::new(app),
+        url: parse(app, "/token")?,
+        app: Arc::clone(app),
+    });
+    Ok(Tokens::new(runtime, move || Arc::clone(&source).fetch()))
 }
 
 fn parse(app: &App, path: &str) -> Result<Url, SetupError> {
@@ -94,97 +86,4 @@ fn parse(app: &App, path: &str) -> Result<Url, SetupError> {
         app: app.name.to_string(),
         what: format!("base_url: {error}"),
     })
-}
-
-#[derive(Serialize)]
-struct TokenRequest<'a> {
-    grant_type: &'static str,
-    client_id: &'a str,
-    client_secret: &'a str,
-}
-
-#[derive(Deserialize)]
-struct TokenReply {
-    access_token: String,
-    #[serde(default)]
-    expires_in: serde_json::Value,
-}
-
-async fn fetch_token(app: Arc<App>, transport: Arc<Transport>, url: Url) -> Result<Fetched, Error> {
-    let request = TokenRequest {
-        grant_type: "client_credentials",
-        client_id: &app.client_id,
-        client_secret: app.client_secret.expose_secret(),
-    };
-    let call = Call {
-        url,
-        authorization: None,
-        json: serde_json::to_vec(&request).expect("strings always serialise"),
-        first_byte: FirstByte::default(),
-        timeout: app.timeouts.token,
-    };
-    // Whatever becomes of this call, no message was sent by it.
-    let unreachable = |what: String| Error::new(Kind::Unreachable, format!("no token: {what}"));
-    let reply = transport
-        .post(call)
-        .await
-        .map_err(|broken| unreachable(broken.what))?;
-    if reply.status != 200 {
-        return Err(error::of_token(&reply));
-    }
-    let token = serde_json::from_slice(&reply.body)
-        .ok()
-        .filter(|token: &TokenReply| !token.access_token.is_empty())
-        .ok_or_else(|| unreachable("Easemob's answer has none that can be read".to_owned()))?;
-    let mut authorization = HeaderValue::try_from(format!("Bearer {}", token.access_token))
-        .map_err(|_| unreachable("Easemob's token is no header value".to_owned()))?;
-    authorization.set_sensitive(true);
-    Ok(Fetched {
-        authorization,
-        lifetime: lifetime(&token.expires_in, app.token_unit_ms),
-    })
-}
-
-/// The lifetime that an answer tells. None where it tells none, or one that cannot be: 0 stands for a
-/// token that never expires.
-fn lifetime(expires_in: &serde_json::Value, unit_ms: u64) -> Option<Duration> {
-    let units = match expires_in {
-        serde_json::Value::Number(number) => number.as_f64(),
-        serde_json::Value::String(text) => text.trim().parse().ok(),
-        _ => None,
-    }?;
-    #[expect(clippy::cast_precision_loss, reason = "1 or 1,000")]
-    let seconds = units * (unit_ms as f64) / 1_000.0;
-    Duration::try_from_secs_f64(seconds)
-        .ok()
-        .filter(|lifetime| !lifetime.is_zero())
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn odd_lifetimes_are_none_or_what_they_say() {
-        let seconds = |value| lifetime(&value, 1_000).map(|lifetime| lifetime.as_secs());
-        assert_eq!(seconds(json!(86_400)), Some(86_400));
-        assert_eq!(seconds(json!("86400")), Some(86_400));
-        assert_eq!(seconds(json!(1u64 << 40)), Some(1 << 40));
-        for none in [
-            json!(0),
-            json!(-1),
-            json!(null),
-            json!("soon"),
-            json!([1]),
-            json!(1e300),
-        ] {
-            assert_eq!(seconds(none), None);
-        }
-        assert_eq!(
-            lifetime(&json!(86_400_000), 1),
-            Some(Duration::from_secs(86_400))
-        );
-    }
 }

@@ -236,7 +236,7 @@ impl From<&easemob::Error> for Problem {
         let reason = match error.kind {
             Kind::InvalidRequest => ErrorReason::InvalidRequest,
             Kind::MessageTooLarge => ErrorReason::MessageTooLarge,
-            Kind::TokenRefused | Kind::CredentialsRejected => {
+            Kind::TokenRefused | Kind::CredentialsRejected | Kind::CredentialsMissing => {
                 ErrorReason::EasemobCredentialsRejected
             }
             Kind::QuotaExceeded => ErrorReason::QuotaExceeded,
