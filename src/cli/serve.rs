@@ -6,7 +6,7 @@ use tracing::info;
 
 use crate::{
     config::{Config, environment},
-    server::{Gateway, Listener, on_signal},
+    server::{Gateway, Listener, on_hangup, on_signal},
     telemetry,
 };
 
@@ -20,6 +20,7 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     // First, so that a signal during the start is not lost.
     let shutdown = on_signal()?;
+    let reload = on_hangup()?;
     let checked = Config::load(args.config.as_deref(), environment())?.check()?;
     let config = checked.config;
     telemetry::start(&config.telemetry)?;
@@ -32,7 +33,10 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         "the gateway starts"
     );
     let gateway = Gateway::new(checked.apps, config.server, config.delivery, config.media)?;
-    gateway.serve(listener, shutdown).await?;
+    gateway
+        .reload_when(reload)
+        .serve(listener, shutdown)
+        .await?;
     info!("the gateway ends");
     Ok(())
 }

@@ -38,6 +38,15 @@ pub struct Config {
     #[schemars(with = "String")]
     pub drain_timeout: Duration,
 
+    /// How often certificates, the file of callers and secrets are looked at. What has changed is used
+    /// once two looks find the same; SIGHUP has it used at once.
+    #[serde(
+        deserialize_with = "positive",
+        serialize_with = "humantime_serde::serialize"
+    )]
+    #[schemars(with = "String")]
+    pub reload_interval: Duration,
+
     /// How many threads serve connections, each with a runtime and a client for Easemob of its own,
     /// so that a request stays on its thread. Left out: one a core.
     #[schemars(example = 4)]
@@ -104,6 +113,7 @@ impl Default for Config {
             default_deadline: Duration::from_secs(15),
             max_deadline: Duration::from_secs(600),
             drain_timeout: Duration::from_secs(40),
+            reload_interval: Duration::from_secs(5),
             shards: None,
             max_connections: 1000,
             max_handshakes: 256,

@@ -3,10 +3,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{runtime::Handle, sync::Semaphore, time::sleep};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, Semaphore},
+    time::sleep,
+};
 use tokio_util::sync::CancellationToken;
 
-use super::{Config, DrainReport, GrpcService, Listener, Readiness, Shard, serve};
+use super::{Config, DrainReport, GrpcService, Listener, Readiness, Shard, Watch, serve};
 use crate::{
     app::{App, Apps},
     delivery::{self, Delivery, Transfers},
@@ -25,6 +29,7 @@ pub struct Gateway {
     bounds: Bounds,
     transfers: Transfers,
     readiness: Readiness,
+    reload: Arc<Notify>,
 }
 
 impl Gateway {
@@ -54,9 +59,16 @@ impl Gateway {
             },
             transfers: Transfers::new(media),
             readiness: Readiness::new(),
+            reload: Arc::default(),
             config,
             delivery,
         })
+    }
+
+    /// Reads its files again whenever this is notified, and not only every few seconds.
+    pub fn reload_when(mut self, asked: Arc<Notify>) -> Self {
+        self.reload = asked;
+        self
     }
 
     /// Serves until `shutdown` is cancelled and what was then under way has ended.
@@ -67,8 +79,17 @@ impl Gateway {
     ) -> anyhow::Result<DrainReport> {
         let config = self.config.clone();
         let readiness = self.readiness.clone();
+        let watch = self.watch();
         let service = move |shard: &Shard| self.service(shard);
-        serve(listener, &config, &readiness, service, shutdown).await
+        tokio::select! {
+            report = serve(listener, &config, &readiness, service, shutdown) => report,
+            never = watch.run() => match never {},
+        }
+    }
+
+    /// The files that may change while it is served.
+    fn watch(&self) -> Watch {
+        Watch::new(self.config.reload_interval, Arc::clone(&self.reload))
     }
 
     /// The service of one shard, with connections to Easemob of its own.
