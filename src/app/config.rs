@@ -222,12 +222,19 @@ pub(super) fn check(name: &str, config: &Config, field: Field<'_>) -> Option<App
         .clone()
         .map(|path| Outside::new(Place::File(path), certificates));
 
-    let (prefix, ()) = (prefix?, proxy_ok?);
+    let credentials = credentials?;
+    let (Some(base_url), Some(public_base_url), Some(prefix), Some(())) =
+        (base_url, public_base_url, prefix, proxy_ok)
+    else {
+        // No app is made that could tell it later.
+        super::note_unusable(super::outside(&credentials, ca.as_ref()), field);
+        return None;
+    };
     Some(App {
         name: Arc::from(name),
-        base_url: format!("{}{prefix}", base_url?),
-        public_base_url: format!("{}{prefix}", public_base_url?),
-        credentials: credentials?,
+        base_url: format!("{base_url}{prefix}"),
+        public_base_url: format!("{public_base_url}{prefix}"),
+        credentials,
         limits: config.limits.clone(),
         timeouts: config.timeouts.clone(),
         treat_503_as_not_sent: config.treat_503_as_not_sent,

@@ -42,7 +42,7 @@ impl Credentials {
 
     /// The setting that names the secret.
     pub(super) fn setting(&self) -> &'static str {
-        match (self, self.secret().is_file()) {
+        match (self, self.secret().file().is_some()) {
             (Self::Easemob { .. }, true) => "client_secret_file",
             (Self::Easemob { .. }, false) => "client_secret_env",
             (Self::Agora { .. }, true) => "app_certificate_file",
@@ -51,7 +51,8 @@ impl Credentials {
     }
 }
 
-/// Checks what the settings say of the credentials, and reads the secret, which may be missing.
+/// Checks what the settings say of the credentials, and reads the secret, which may be missing. What is
+/// wrong with the settings is noted at `field`, also where credentials are made.
 pub(super) fn check(config: &Config, field: Field<'_>) -> Option<Credentials> {
     match config.credentials {
         CredentialKind::Easemob => easemob(config, field),
@@ -79,11 +80,11 @@ fn easemob(config: &Config, field: Field<'_>) -> Option<Credentials> {
             field,
         ),
     };
-    let client_secret = Outside::new(place?, secret);
     fitting?;
     Some(Credentials::Easemob {
-        client_id: client_id?,
-        client_secret,
+        // Without one there is no app; the secret can be checked all the same.
+        client_id: client_id.unwrap_or_default(),
+        client_secret: Outside::new(place?, secret),
     })
 }
 
@@ -112,11 +113,11 @@ fn agora(config: &Config, field: Field<'_>) -> Option<Credentials> {
             field,
         ),
     };
-    let app_certificate = Outside::new(place?, certificate);
     fitting?;
     Some(Credentials::Agora {
-        app_id: app_id?,
-        app_certificate,
+        // As above.
+        app_id: app_id.unwrap_or_default(),
+        app_certificate: Outside::new(place?, certificate),
         exchange: config.exchange_token,
     })
 }

@@ -4,9 +4,8 @@ mod config;
 mod credentials;
 mod outside;
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
-use self::outside::Reading;
 pub use self::{
     config::{Config, CredentialKind, Limits, ProxyUrl, Timeouts},
     credentials::Credentials,
@@ -49,56 +48,34 @@ impl App {
     /// Notes what stands outside of the settings and cannot be used: the secret, the certificates. The app
     /// works as soon as they can be, and until then harms no other.
     pub fn check_outside(&self, field: Field<'_>) {
-        for (setting, outside) in self.outside() {
-            if let Some(what) = outside.failure() {
-                let _refused: Option<()> = field.child(setting).refuse(what);
-            }
-        }
+        note_unusable(self.outside(), field);
     }
 
-    /// Reads the secret and the certificates again, which blocks on their files, and logs what is new
-    /// about them. Whether any has changed; one that cannot be used is left as it was before.
-    pub fn reload(&self) -> bool {
-        let mut changed = false;
-        for (setting, outside) in self.outside() {
-            match outside.reload() {
-                Reading::Unchanged => {}
-                Reading::Changed => {
-                    changed = true;
-                    tracing::info!(
-                        app = &*self.name,
-                        setting,
-                        "what a setting names was read anew"
-                    );
-                }
-                Reading::Failed(what) => {
-                    tracing::error!(
-                        app = &*self.name,
-                        setting,
-                        "{setting} {what}: the app goes on with what was read before, if anything"
-                    );
-                }
-            }
-        }
-        changed
-    }
-
-    /// The files that [`App::reload`] reads.
-    pub fn files(&self) -> impl Iterator<Item = &Path> {
-        self.outside().filter_map(|(_, outside)| outside.file())
-    }
-
-    /// What stands outside of the settings, by the setting that names it.
-    fn outside(&self) -> impl Iterator<Item = (&'static str, &Outside)> {
-        let secret = (self.credentials.setting(), self.credentials.secret());
-        let ca = self.ca.iter().map(|ca| ("ca_file", ca));
-        std::iter::once(secret).chain(ca)
+    /// What stands outside of the settings, each with the setting that names it.
+    pub fn outside(&self) -> impl Iterator<Item = (&'static str, &Outside)> {
+        outside(&self.credentials, self.ca.as_ref())
     }
 
     /// The URL under which recipients find a file that was uploaded to this app. Made from the
     /// settings and never from an answer's `uri`, which may name an internal host.
     pub fn file_url(&self, file: &FileId) -> String {
         format!("{}/chatfiles/{file}", self.public_base_url)
+    }
+}
+
+fn outside<'a>(
+    credentials: &'a Credentials,
+    ca: Option<&'a Outside>,
+) -> impl Iterator<Item = (&'static str, &'a Outside)> {
+    let secret = (credentials.setting(), credentials.secret());
+    std::iter::once(secret).chain(ca.map(|ca| ("ca_file", ca)))
+}
+
+fn note_unusable<'a>(outside: impl Iterator<Item = (&'static str, &'a Outside)>, field: Field<'_>) {
+    for (setting, outside) in outside {
+        if let Err(what) = outside.reload() {
+            let _refused: Option<()> = field.child(setting).refuse(what);
+        }
     }
 }
 

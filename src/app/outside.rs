@@ -15,8 +15,8 @@ pub struct Outside {
     place: Place,
     check: Check,
     current: ArcSwapOption<SecretString>,
-    /// Why the last reading gave nothing, where it gave nothing.
-    failure: Mutex<Option<String>>,
+    /// Held from a reading to its end, so that an older one does not replace a newer one.
+    reading: Mutex<()>,
 }
 
 /// Makes the content of what was read, or says what is wrong with it.
@@ -33,27 +33,17 @@ pub(super) enum Place {
     Given(SecretString),
 }
 
-/// What reading a content again has shown.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Reading {
-    /// Nothing new.
-    Unchanged,
-    /// It is another one than before.
-    Changed,
-    /// It cannot be used, for this cause, which is told once. What was read before still holds.
-    Failed(String),
-}
-
 impl Outside {
-    /// The content as it is now. One that cannot be read is told by [`Outside::failure`].
+    /// The content as it is now, which may be none.
     pub(super) fn new(place: Place, check: Check) -> Self {
         let outside = Self {
             place,
             check,
             current: ArcSwapOption::empty(),
-            failure: Mutex::default(),
+            reading: Mutex::default(),
         };
-        let _first: Reading = outside.reload();
+        // What failed is told by the next reading as well.
+        let _first = outside.reload();
         outside
     }
 
@@ -62,48 +52,35 @@ impl Outside {
         self.current.load_full()
     }
 
-    /// Why it cannot be read, as a phrase that follows the name of its setting.
-    pub(super) fn failure(&self) -> Option<String> {
-        self.last_failure().clone()
-    }
-
-    /// The file to watch, if it is one.
-    pub(super) fn file(&self) -> Option<&Path> {
+    /// The file that it is in, if it is in one.
+    pub fn file(&self) -> Option<&Path> {
         match &self.place {
             Place::File(path) => Some(path),
             Place::Variable(_) | Place::Given(_) => None,
         }
     }
 
-    /// Whether it is a file, and not a variable.
-    pub(super) fn is_file(&self) -> bool {
-        self.file().is_some()
+    /// Reads it again, which blocks on its file. Whether it is another one than before; where it cannot be
+    /// used, what was read before still holds, and the error is a phrase that follows its setting's name.
+    pub fn reload(&self) -> Result<bool, String> {
+        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        self.place.read().and_then(|text| self.store(&text))
     }
 
-    /// Reads it again. Blocks on the file.
-    pub(super) fn reload(&self) -> Reading {
-        // Held throughout, so that two readings do not overtake each other.
-        let mut failure = self.last_failure();
-        match self.place.read().and_then(|text| (self.check)(&text)) {
-            Ok(text) => {
-                *failure = None;
-                let same = |old: &Arc<SecretString>| old.expose_secret() == text;
-                if self.get().as_ref().is_some_and(same) {
-                    return Reading::Unchanged;
-                }
-                self.current.store(Some(Arc::new(SecretString::from(text))));
-                Reading::Changed
-            }
-            Err(what) if failure.as_ref() == Some(&what) => Reading::Unchanged,
-            Err(what) => {
-                *failure = Some(what.clone());
-                Reading::Failed(what)
-            }
+    /// The same with what somebody else has read from its file.
+    pub fn take(&self, content: &[u8]) -> Result<bool, String> {
+        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        self.store(str::from_utf8(content).map_err(|_| "is not UTF-8 text")?)
+    }
+
+    fn store(&self, text: &str) -> Result<bool, String> {
+        let text = (self.check)(text)?;
+        let same = |old: Arc<SecretString>| old.expose_secret() == text;
+        if self.get().is_some_and(same) {
+            return Ok(false);
         }
-    }
-
-    fn last_failure(&self) -> std::sync::MutexGuard<'_, Option<String>> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+        self.current.store(Some(Arc::new(SecretString::from(text))));
+        Ok(true)
     }
 }
 
@@ -146,24 +123,27 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("secret");
         let outside = Outside::new(Place::File(path.clone()), not_empty);
-        assert!(outside.failure().unwrap().starts_with("cannot be read: "));
+        assert!(
+            outside
+                .reload()
+                .unwrap_err()
+                .starts_with("cannot be read: ")
+        );
         assert_eq!(text(&outside), None);
 
         fs::write(&path, " first\n").unwrap();
-        assert_eq!(outside.reload(), Reading::Changed);
+        assert_eq!(outside.reload(), Ok(true));
         assert_eq!(text(&outside).unwrap(), "first");
-        assert_eq!(outside.failure(), None);
         fs::write(&path, "first").unwrap();
-        assert_eq!(outside.reload(), Reading::Unchanged);
+        assert_eq!(outside.reload(), Ok(false));
 
-        // As it is while somebody writes it anew: the old one holds, and the cause is told once.
+        // As it is while somebody writes it anew: the old one holds.
         fs::write(&path, "").unwrap();
-        assert_eq!(outside.reload(), Reading::Failed("holds nothing".into()));
-        assert_eq!(outside.reload(), Reading::Unchanged);
+        assert_eq!(outside.reload(), Err("holds nothing".into()));
+        assert_eq!(outside.take(b"\xff"), Err("is not UTF-8 text".into()));
         assert_eq!(text(&outside).unwrap(), "first");
 
-        fs::write(&path, "second").unwrap();
-        assert_eq!(outside.reload(), Reading::Changed);
+        assert_eq!(outside.take(b"second"), Ok(true));
         assert_eq!(text(&outside).unwrap(), "second");
     }
 

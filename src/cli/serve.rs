@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use tracing::info;
+use tracing::{error, info};
 
 use crate::{
-    config::{Config, environment},
+    config::{Config, Errors, environment},
     server::{Gateway, Listener, on_hangup, on_signal},
     telemetry,
 };
@@ -32,6 +32,12 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         version = env!("CARGO_PKG_VERSION"),
         "the gateway starts"
     );
+    for cause in checked.unusable.iter().flat_map(Errors::lines) {
+        error!(
+            cause,
+            "an app cannot be used until this is put right; the others can"
+        );
+    }
     let gateway = Gateway::new(checked.apps, config.server, config.delivery, config.media)?;
     gateway
         .reload_when(reload)

@@ -4,6 +4,7 @@
 mod deadline;
 mod media;
 mod part;
+mod share;
 mod turn;
 
 use std::{collections::HashMap, sync::Arc};
@@ -13,6 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use self::{
     deadline::Deadline,
     media::{Download, MediaOrder, MediaSent, StoredFile, Transfers, UploadOrder},
+    share::Shares,
     turn::Config,
 };
 use self::{
@@ -35,6 +37,8 @@ pub struct Delivery {
     tasks: TaskTracker,
     // From then on nothing new is begun: what still waits would not end in time.
     closing: CancellationToken,
+    /// Requests under way, by app.
+    requests: Shares,
     transfers: Transfers,
 }
 
@@ -127,6 +131,7 @@ impl Delivery {
         config: &Config,
         tasks: TaskTracker,
         closing: CancellationToken,
+        requests: Shares,
         transfers: Transfers,
     ) -> Result<Self, easemob::SetupError> {
         let routes = apps.into_iter().map(|(app, tokens)| {
@@ -141,12 +146,21 @@ impl Delivery {
             routes: routes.collect::<Result<_, _>>()?,
             tasks,
             closing,
+            requests,
             transfers,
         })
     }
 
     /// Sends one message, and answers before its deadline with what is then known.
     pub async fn send(&self, order: Order) -> Sent {
+        // Held as long as the request holds a place of the process.
+        match self.requests.take(&order.app.name) {
+            Ok(_place) => self.send_admitted(order).await,
+            Err(full) => merge(&order.message, Err(full)),
+        }
+    }
+
+    async fn send_admitted(&self, order: Order) -> Sent {
         let Order {
             app,
             caller: _,
@@ -270,7 +284,8 @@ mod tests {
             routes: HashMap::new(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
-            transfers: Transfers::new(crate::media::Config::default()),
+            requests: Shares::new(1, []),
+            transfers: Transfers::new(crate::media::Config::default(), []),
         };
         let part = async { panic!("as scripted") };
         let deadline = Deadline::after(Duration::from_secs(1));

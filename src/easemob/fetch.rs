@@ -51,9 +51,7 @@ struct Reply {
 impl Source {
     /// A new token.
     pub(super) async fn fetch(self: Arc<Self>) -> Result<Fetched, Error> {
-        // A secret may have changed since anybody looked. Files are read where they block nobody.
-        let app = Arc::clone(&self.app);
-        let _read = tokio::task::spawn_blocking(move || app.reload()).await;
+        self.read_again().await;
         match &self.app.credentials {
             Credentials::Easemob {
                 client_id,
@@ -82,6 +80,21 @@ impl Source {
                 })
             }
         }
+    }
+
+    /// A secret may have changed since anybody looked. Where it cannot be read, the one before serves.
+    async fn read_again(&self) {
+        let app = Arc::clone(&self.app);
+        // Files are read where they block nobody.
+        let read = tokio::task::spawn_blocking(move || {
+            for (setting, outside) in app.outside() {
+                if let Err(what) = outside.reload() {
+                    tracing::warn!(app = &*app.name, "{setting} {what}");
+                }
+            }
+        });
+        // It cannot panic, and if it could, the one before would serve as well.
+        let _read = read.await;
     }
 
     async fn ask(

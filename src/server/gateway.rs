@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Config, DrainReport, GrpcService, Listener, Readiness, Shard, Watch, serve};
 use crate::{
     app::{App, Apps},
-    delivery::{self, Delivery, Transfers},
+    delivery::{self, Delivery, Shares, Transfers},
     easemob::{self, Tokens},
     grpc::{self, Bounds, Messaging, Timeouts},
     media,
@@ -27,6 +27,7 @@ pub struct Gateway {
     apps: Arc<Apps>,
     tokens: Vec<(Arc<App>, Arc<Tokens>)>,
     bounds: Bounds,
+    requests: Shares,
     transfers: Transfers,
     readiness: Readiness,
     reload: Arc<Notify>,
@@ -46,8 +47,11 @@ impl Gateway {
             .iter()
             .map(|app| Ok((Arc::clone(app), easemob::tokens(app, runtime.clone())?)))
             .collect();
+        let names = || apps.iter().map(|app| Arc::clone(&app.name));
         Ok(Self {
             tokens: tokens?,
+            requests: Shares::new(request_places(&config, names().count()), names()),
+            transfers: Transfers::new(media, names()),
             apps: Arc::new(apps),
             bounds: Bounds {
                 in_flight: Arc::new(Semaphore::new(config.max_requests_in_flight)),
@@ -57,7 +61,6 @@ impl Gateway {
                     max: config.max_deadline,
                 },
             },
-            transfers: Transfers::new(media),
             readiness: Readiness::new(),
             reload: Arc::default(),
             config,
@@ -89,7 +92,11 @@ impl Gateway {
 
     /// The files that may change while it is served.
     fn watch(&self) -> Watch {
-        Watch::new(self.config.reload_interval, Arc::clone(&self.reload))
+        let mut watch = Watch::new(self.config.reload_interval, Arc::clone(&self.reload));
+        for (app, tokens) in &self.tokens {
+            watch_app(&mut watch, app, tokens);
+        }
+        watch
     }
 
     /// The service of one shard, with connections to Easemob of its own.
@@ -102,6 +109,7 @@ impl Gateway {
             &self.delivery,
             shard.tasks.clone(),
             self.closing(shard, longest_call),
+            self.requests.clone(),
             self.transfers
                 .until(self.closing(shard, Duration::from_secs(2))),
         )?;
@@ -128,5 +136,34 @@ impl Gateway {
             token.cancel();
         });
         closing
+    }
+}
+
+/// Places for requests that the apps share. Where there are several, some of the process's places are left
+/// for requests of which nobody knows yet to which app they go, and for those that are being refused.
+fn request_places(config: &Config, apps: usize) -> usize {
+    let places = config.max_requests_in_flight;
+    if apps > 1 {
+        places - places / 8
+    } else {
+        places
+    }
+}
+
+/// The secret and the certificates of an app. The token that there is serves until there is another.
+fn watch_app(watch: &mut Watch, app: &Arc<App>, tokens: &Arc<Tokens>) {
+    for (setting, outside) in app.outside() {
+        let Some(file) = outside.file() else { continue };
+        let (app, tokens) = (Arc::clone(app), Arc::clone(tokens));
+        let what = format!("apps.{}.{setting}", app.name);
+        watch.add(what, [file.to_owned()], move |contents| {
+            let content = contents.first().map(Vec::as_slice).unwrap_or_default();
+            let outside = app.outside().find(|(name, _)| *name == setting);
+            let taken = outside.map(|(_, outside)| outside.take(content));
+            if taken.transpose().map_err(anyhow::Error::msg)? == Some(true) {
+                tokens.renew();
+            }
+            Ok(())
+        });
     }
 }
