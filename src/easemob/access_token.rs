@@ -73,3 +73,42 @@ fn push_text(to: &mut Vec<u8>, text: &[u8]) -> Option<()> {
 fn mac(key: &[u8], message: &[u8]) -> hmac::Tag {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use flate2::read::ZlibDecoder;
+
+    use super::*;
+
+    /// What the vendor's own library for Node makes of the same claims, unpacked and in hexadecimal.
+    const VENDORS: &str = "2000ffa0492b8c6b6456923a1f34eb17c81a7b506c1db78bab5cbac4ec3e5c30f4f1\
+        2000393730434133356465363063343436343562626165386132313530363162333347f4100080510100\
+        010000000100050001000200805101000000";
+
+    fn claims(app_id: &str) -> Claims<'_> {
+        Claims {
+            app_id,
+            app_certificate: "5CFd2fd1755d40ecb72977518be15d3b",
+            issued_at: 1_111_111,
+            salt: 1,
+        }
+    }
+
+    #[test]
+    fn a_token_is_the_same_as_the_vendors_own() {
+        let token = claims("970CA35de60c44645bbae8a215061b33").sign().unwrap();
+        let packed = STANDARD.decode(token.strip_prefix("007").unwrap()).unwrap();
+        let mut content = Vec::new();
+        let mut zlib = ZlibDecoder::new(packed.as_slice());
+        zlib.read_to_end(&mut content).unwrap();
+        let hex: String = content.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, VENDORS);
+    }
+
+    #[test]
+    fn what_does_not_fit_into_a_token_makes_none() {
+        assert_eq!(claims(&"a".repeat(0x1_0000)).sign(), None);
+    }
+}

@@ -426,6 +426,51 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn with_new_credentials_the_old_token_serves_until_there_is_another() {
+        let (tokens, fetches) = tokens(vec![
+            seconds(3_600),
+            Err(Kind::CredentialsRejected),
+            seconds(3_600),
+        ]);
+        let first = tokens.ready().await.unwrap();
+        tokens.renew();
+        assert!(Arc::ptr_eq(&tokens.ready().await.unwrap(), &first));
+        // Easemob does not know them yet: asked again after the pause, long before the token is old.
+        pass(1).await;
+        assert!(Arc::ptr_eq(&tokens.ready().await.unwrap(), &first));
+        assert_eq!(fetches.load(Ordering::SeqCst), 2);
+        pass(10).await;
+        tokens.ready().await.unwrap();
+        pass(1).await;
+        assert!(!Arc::ptr_eq(&tokens.ready().await.unwrap(), &first));
+        assert_eq!(fetches.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn new_credentials_end_the_pause_of_the_old_ones() {
+        let (tokens, _) = tokens(vec![Err(Kind::CredentialsRejected), seconds(3_600)]);
+        tokens.ready().await.unwrap_err();
+        tokens.ready().await.unwrap_err();
+        tokens.renew();
+        tokens.ready().await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn credentials_that_change_during_a_fetch_are_used_by_the_next() {
+        let (tokens, fetches) = tokens(vec![seconds(3_600)]);
+        let first = tokio::spawn({
+            let tokens = Arc::clone(&tokens);
+            async move { tokens.ready().await.unwrap() }
+        });
+        tokio::task::yield_now().await;
+        tokens.renew();
+        let first = first.await.unwrap();
+        pass(1).await;
+        assert!(!Arc::ptr_eq(&tokens.ready().await.unwrap(), &first));
+        assert_eq!(fetches.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_fetch_that_panics_is_not_waited_for_for_ever() {
         let fetches = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&fetches);
