@@ -109,6 +109,11 @@ impl Apps {
         }
     }
 
+    /// Name of the app that a request without a name means.
+    pub fn default_name(&self) -> Option<&str> {
+        self.default.as_ref().map(|app| &*app.name)
+    }
+
     /// Every app.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<App>> {
         self.by_name.values()

@@ -38,7 +38,13 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
             "an app cannot be used until this is put right; the others can"
         );
     }
-    let gateway = Gateway::new(checked.apps, config.server, config.delivery, config.media)?;
+    let gateway = Gateway::new(
+        checked.apps,
+        (config.auth, checked.callers),
+        config.server,
+        config.delivery,
+        config.media,
+    )?;
     gateway
         .reload_when(reload)
         .serve(listener, shutdown)

@@ -473,7 +473,7 @@ error: server.operations_listen is the same address as server.listen
 error: apps.shop.base_url must not hold a user name or password
  --> environment: EASEMOB_GATEWAY__APPS__SHOP__BASE_URL=http://******@a1.easemob.com
 
-error: auth.mode must be written down where server.listen is not loopback: \"none\" lets everybody in who reaches the port
+error: auth.mode is \"none\", which lets everybody in who reaches server.listen, and that is not loopback: set \"api_key\" or \"mtls\", or auth.allow_anonymous = true
   = not set; the default is \"none\""
     );
 }
@@ -490,7 +490,7 @@ fn at_least_one_app_is_needed() {
 fn good_settings_give_the_apps_with_their_secrets() {
     let secret = Secret::new("good");
     let file = format!(
-        "default_app = 'shop'\nserver.listen = '0.0.0.0:50051'\nauth.mode = 'none'\n{}{}",
+        "default_app = 'shop'\nserver.listen = '0.0.0.0:50051'\nauth.allow_anonymous = true\n{}{}",
         secret.app("shop"),
         secret.app("vip"),
     );
@@ -562,6 +562,54 @@ fn the_two_kinds_of_credentials_are_not_mixed() {
         ),
     ] {
         assert_eq!(refused(rest), told);
+    }
+}
+
+#[test]
+fn callers_are_checked_against_apps_and_tls() {
+    let secret = Secret::new("callers");
+    let digest = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+    let apps = secret.app("shop");
+    let file = format!(
+        "auth.mode = 'api_key'\nauth.callers.billing = {{ key_sha256 = ['{digest}'], apps = ['shop'] }}\n{apps}"
+    );
+    let checked = load(&file, &[]).unwrap().check().unwrap();
+    let caller = checked.callers.by_key(b"test").map(|c| c.name().to_owned());
+    assert_eq!(caller.as_deref(), Some("billing"));
+
+    let wrong = violations(
+        &file,
+        &[("EASEMOB_GATEWAY__AUTH__CALLERS__BILLING__APPS", "shop, vip")],
+    );
+    assert!(
+        wrong.contains("auth.callers.billing.apps[1] names no app"),
+        "{wrong}"
+    );
+    let wrong = violations(&file.replace("api_key", "mtls"), &[]);
+    assert!(wrong.contains("needs server.tls.client_ca_file"), "{wrong}");
+    let wrong = load(&file.replace("shop'] }", "shop'], weight = 0 }"), &[]);
+    let wrong = wrong.expect_err("no weight at all").to_string();
+    assert!(
+        wrong.contains("weight must be a whole number from 1 to 1000"),
+        "{wrong}"
+    );
+}
+
+/// A key instead of its digest is the mistake to expect.
+#[test]
+fn a_key_in_the_settings_is_not_printed() {
+    let secret = Secret::new("key");
+    let apps = secret.app("shop");
+    for value in ["['egk_c0ffee']", "'egk_c0ffee'", "['egk_c0ffee"] {
+        let file = format!(
+            "[auth]\nmode = 'api_key'\n[auth.callers.billing]\napps = ['shop']\nkey_sha256 = {value}\n{apps}"
+        );
+        let wrong = match load(&file, &[]) {
+            Ok(loaded) => loaded.check().unwrap_err(),
+            Err(wrong) => wrong,
+        };
+        let wrong = wrong.to_string();
+        assert!(!wrong.contains("c0ffee"), "{wrong}");
     }
 }
 

@@ -9,6 +9,8 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
+use super::tls;
+
 /// Where the gateway listens, and how much of it one caller may take.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -104,6 +106,10 @@ pub struct Config {
 
     /// What we allow a peer within one HTTP/2 connection.
     pub http2: Http2,
+
+    /// TLS 1.2 and 1.3 on the gRPC port. Left out: plaintext, for loopback and for a mesh that encrypts.
+    /// The files are read again whenever they change; a connection keeps what it began with.
+    pub tls: tls::Config,
 }
 
 impl Default for Config {
@@ -124,6 +130,7 @@ impl Default for Config {
             max_requests_in_flight: 512,
             max_request_bytes: 1024 * 1024,
             http2: Http2::default(),
+            tls: tls::Config::default(),
         }
     }
 }

@@ -13,9 +13,10 @@ use tokio_util::sync::CancellationToken;
 use super::{Config, DrainReport, GrpcService, Listener, Readiness, Shard, Watch, serve};
 use crate::{
     app::{App, Apps},
+    caller::{self, Callers},
     delivery::{self, Delivery, Shares, Transfers},
     easemob::{self, Tokens},
-    grpc::{self, Bounds, Messaging, Timeouts},
+    grpc::{self, Auth, Bounds, Messaging, Timeouts},
     media,
 };
 
@@ -25,6 +26,8 @@ pub struct Gateway {
     config: Config,
     delivery: delivery::Config,
     apps: Arc<Apps>,
+    auth: Auth,
+    callers: caller::Config,
     tokens: Vec<(Arc<App>, Arc<Tokens>)>,
     bounds: Bounds,
     requests: Shares,
@@ -34,10 +37,11 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Builds what the shards share. Must be called on the runtime that is to fetch the tokens: not
+    /// Builds what the shards share, for callers who prove who they are as the section `auth` says. Must be called on the runtime that is to fetch the tokens: not
     /// a shard's, so that a busy shard does not let them expire.
     pub fn new(
         apps: Apps,
+        (callers, known): (caller::Config, Callers),
         config: Config,
         delivery: delivery::Config,
         media: media::Config,
@@ -53,6 +57,8 @@ impl Gateway {
             requests: Shares::new(request_places(&config, names().count()), names()),
             transfers: Transfers::new(media, names()),
             apps: Arc::new(apps),
+            auth: Auth::new(&callers, known),
+            callers,
             bounds: Bounds {
                 in_flight: Arc::new(Semaphore::new(config.max_requests_in_flight)),
                 max_request_bytes: config.max_request_bytes,
@@ -82,7 +88,7 @@ impl Gateway {
     ) -> anyhow::Result<DrainReport> {
         let config = self.config.clone();
         let readiness = self.readiness.clone();
-        let watch = self.watch();
+        let watch = self.watch(&listener);
         let service = move |shard: &Shard| self.service(shard);
         tokio::select! {
             report = serve(listener, &config, &readiness, service, shutdown) => report,
@@ -91,8 +97,22 @@ impl Gateway {
     }
 
     /// The files that may change while it is served.
-    fn watch(&self) -> Watch {
+    fn watch(&self, listener: &Listener) -> Watch {
         let mut watch = Watch::new(self.config.reload_interval, Arc::clone(&self.reload));
+        if let Some(tls) = listener.tls.clone() {
+            let files = self.config.tls.files();
+            watch.add("server.tls", files, move |files| tls.replace(files));
+        }
+        if let Some(file) = self.callers.callers_file.clone() {
+            let (callers, auth) = (self.callers.clone(), self.auth.clone());
+            let apps = Arc::clone(&self.apps);
+            watch.add("auth.callers_file", [file], move |files| {
+                let contents = files.first().map_or(&[][..], Vec::as_slice);
+                let known = |app: &str| apps.iter().any(|known| *known.name == *app);
+                auth.replace(callers.reload(contents, &known)?);
+                Ok(())
+            });
+        }
         for (app, tokens) in &self.tokens {
             watch_app(&mut watch, app, tokens);
         }
@@ -115,6 +135,7 @@ impl Gateway {
         )?;
         let messaging = Messaging {
             apps: Arc::clone(&self.apps),
+            auth: self.auth.clone(),
             delivery,
             default_deadline: self.config.default_deadline,
         };

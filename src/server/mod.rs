@@ -17,6 +17,7 @@ mod request_body;
 mod serve;
 mod shard;
 mod shutdown;
+pub mod tls;
 
 pub use config::{Config, Http2};
 pub use connection::GrpcService;

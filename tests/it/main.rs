@@ -12,6 +12,7 @@
 
 mod apps;
 mod architecture;
+mod callers;
 mod cli;
 mod faults;
 mod media;

@@ -76,6 +76,7 @@ mod tests {
         Gateway {
             url: url.parse().unwrap(),
             timeout: Some(timeout),
+            credentials: Default::default(),
         }
     }
 
