@@ -74,8 +74,8 @@ pub struct Config {
     #[serde(skip)]
     #[schemars(skip)]
     pub app_certificate: Option<SecretString>,
-    /// Has the token that is made of App ID and App Certificate exchanged for one of Easemob's, as
-    /// older clusters want it, and not sent as it is.
+    /// With `credentials = "agora"`: has the token that the gateway makes exchanged for one of
+    /// Easemob's, as older clients do, and not sent as it is.
     pub exchange_token: bool,
     /// Unit of `expires_in` in Easemob's token answers.
     pub token_unit: TokenUnit,

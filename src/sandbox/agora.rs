@@ -17,7 +17,7 @@ pub(super) const PREFIX: &str = "007";
 const MOST: u64 = 4096;
 
 /// Why a token is not taken.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flaw {
     /// It cannot be read.
     Corrupt,
@@ -147,9 +147,13 @@ impl<'b> Reader<'b> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sandbox::testing::{call, path, send, text_to};
+    use crate::sandbox::{Config, Endpoint, Sandbox};
 
     /// An app token, made by the vendor's own library for Node.
     const APP: &str = "007eJxTYPi/wFO7JzslbJKVvMlr8RNS1QE5stu7V8fsOvLGLsbgy0cFBktzA2dHY9OUVDODZBMTMxPTpKTEVItEI0NTAzPDJGNj9y8CDA2BjAyMDAwMjAysDIwMTGA+AwMAOY0a9g==";
+    /// The same for the user amy.
+    const USER: &str = "007eJxTYFjA///ZccU7+y6oRRxv+9IWvKF8fqSlk8bsPRWxx9tc76QqMFiaGzg7GpumpJoZJJuYmJmYJiUlplokGhmaGpgZJhkbu38RYGgIZGRgZGBgYGRgZQCxQHxmhsTcSgA3YB4B";
     const CERTIFICATE: &str = "5CFd2fd1755d40ecb72977518be15d3b";
 
     #[test]
@@ -163,6 +167,59 @@ mod tests {
         assert_eq!(token.chat_app, Some(86_400));
         assert!(token.is_signed_by(CERTIFICATE));
         assert!(!token.is_signed_by("5CFd2fd1755d40ecb72977518be15d3c"));
+    }
+
+    #[test]
+    fn every_flaw_is_told_in_the_documented_words() {
+        let start = |app_certificate: &str| {
+            let config = Config {
+                agora_app_id: "970CA35de60c44645bbae8a215061b33".into(),
+                app_certificate: app_certificate.into(),
+                ..Config::for_tests()
+            };
+            Sandbox::start(config).unwrap()
+        };
+        let (ours, other) = (start(CERTIFICATE), start("another"));
+        for (sandbox, token, error, text) in [
+            (
+                &ours,
+                APP,
+                "unauthorized",
+                "Unable to authenticate due to expired access token",
+            ),
+            (
+                &ours,
+                USER,
+                "unauthorized",
+                "No admin user access authorized",
+            ),
+            (
+                &other,
+                APP,
+                "auth_bad_access_token",
+                "Unable to authenticate",
+            ),
+            (
+                &ours,
+                &APP[..40],
+                "auth_bad_access_token",
+                "Unable to authenticate due to corrupt access token",
+            ),
+        ] {
+            let expected = (401, error.to_owned(), text.to_owned());
+            let endpoint = Endpoint::SendToUsers;
+            let message = text_to(endpoint, &["bob"]);
+            assert_eq!(send(sandbox, endpoint, token, &message).error(), expected);
+            let authorization = format!("Bearer {token}");
+            let headers = [
+                ("content-type", "application/json"),
+                ("authorization", authorization.as_str()),
+            ];
+            let request = r#"{"grant_type":"agora"}"#;
+            let path = path(Endpoint::Token);
+            let reply = call(sandbox, "POST", &path, &headers, request);
+            assert_eq!(reply.error(), expected);
+        }
     }
 
     #[test]
