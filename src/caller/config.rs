@@ -205,9 +205,10 @@ struct Collected<'a> {
 
 impl Collected<'_> {
     fn add(&mut self, name: &str, config: &CallerConfig, field: Field<'_>) -> Option<()> {
-        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b);
-        if name.is_empty() || name.len() > 64 || !name.bytes().all(allowed) {
-            return field.refuse("may be named by a-z, 0-9, - and _ only, and at most 64 of them");
+        if !is_name(name) {
+            return field.refuse(
+                "may be named by a-z, 0-9, - and _ only, at most 64 of them, and not as keys begin",
+            );
         }
         let apps = self.apps(&config.apps, field.child("apps"));
         let keys = self.keys(&config.key_sha256, field.child("key_sha256"));
@@ -276,6 +277,12 @@ impl Collected<'_> {
         }
         Some(Some(identity))
     }
+}
+
+/// Whether a caller may have this name. A key may not, since names go into logs.
+pub(super) fn is_name(name: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_');
+    (1..=64).contains(&name.len()) && name.bytes().all(allowed) && !name.starts_with(key::PREFIX)
 }
 
 #[cfg(test)]
@@ -428,6 +435,8 @@ mod tests {
         for (file, expected) in [
             ("[b]", "b.apps is required"),
             ("b = 'egk_0123'", "line 1: b must be a section"),
+            ("\negk_0123 = 1", "line 2: a caller may be named"),
+            ("[egk_0123]\napps = 1", "line 1: a caller may be named"),
             ("[b]\napps = 'egk_0123'", "b.apps: wrong type"),
             ("[b]\nkeys = ['egk_0123']", "b: unknown key"),
             ("[b]\napps = ['shop", "line 2"),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use toml::{Table, Value};
 
-use super::CallerConfig;
+use super::{CallerConfig, config::is_name};
 
 /// The callers in a file, by name; or what is wrong with it, and where.
 pub(super) fn parse(contents: &[u8]) -> Result<BTreeMap<String, CallerConfig>, String> {
@@ -16,10 +16,15 @@ pub(super) fn parse(contents: &[u8]) -> Result<BTreeMap<String, CallerConfig>, S
     })?;
     let mut callers = BTreeMap::new();
     for (name, value) in table {
+        let at = line(text, text.find(&name).unwrap_or(0));
+        if !is_name(&name) {
+            return Err(format!(
+                "line {at}: a caller may be named by a-z, 0-9, - and _ only, at most 64 of them, and not as keys begin"
+            ));
+        }
         if !matches!(value, Value::Table(_)) {
             return Err(format!(
-                "line {}: {name} must be a section [NAME], with the keys of a caller",
-                line(text, text.find(&name).unwrap_or(0))
+                "line {at}: {name} must be a section [NAME], with the keys of a caller"
             ));
         }
         callers.insert(name.clone(), caller(&name, value)?);

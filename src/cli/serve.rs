@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::{
+    caller::Mode,
     config::{Config, Errors, environment},
     server::{Gateway, Listener, on_hangup, on_signal},
     telemetry,
@@ -36,6 +37,13 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         error!(
             cause,
             "an app cannot be used until this is put right; the others can"
+        );
+    }
+    let in_the_clear =
+        config.server.tls.cert_file.is_none() && !config.server.listen.ip().is_loopback();
+    if in_the_clear && config.auth.mode == Mode::ApiKey {
+        warn!(
+            "there is no server.tls: callers' keys cross the network in the clear, unless a mesh encrypts it"
         );
     }
     let gateway = Gateway::new(

@@ -57,7 +57,7 @@ impl Problem {
     pub(super) fn new(text: impl Into<String>, origin: Origin) -> Self {
         Self {
             // A key may be any text, line breaks included.
-            text: text.into().chars().map(printable).collect(),
+            text: without_keys(&text.into()).chars().map(printable).collect(),
             origin,
             notes: Vec::new(),
         }

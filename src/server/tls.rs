@@ -126,7 +126,10 @@ fn refusal(error: &io::Error) -> Option<Refusal> {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
                 Refusal::ExpiredCertificate
             }
-            CertificateError::UnknownIssuer => Refusal::ForeignCertificate,
+            // The latter: an authority that calls itself as one of ours does.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                Refusal::ForeignCertificate
+            }
             _ => Refusal::BadCertificate,
         }),
         _ => None,

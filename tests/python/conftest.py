@@ -61,7 +61,7 @@ def v1(stub_folder) -> types.SimpleNamespace:
 class Gateway:
     """A running `easemob-gateway dev`, or `serve` where Easemob is somewhere else."""
 
-    def __init__(self, log: pathlib.Path, easemob: str = ""):
+    def __init__(self, log: pathlib.Path, easemob: str = "", **more: str):
         assert BINARY.exists(), f"{BINARY} is missing: `make test` builds it"
         grpc_port, operations_port, sandbox_port = free_ports(3)
         self.target = f"127.0.0.1:{grpc_port}"
@@ -87,8 +87,9 @@ class Gateway:
                 "APPS__SHOP__CLIENT_ID": "id",
                 "APPS__SHOP__CLIENT_SECRET_ENV": "SHOP_SECRET",
             }
+            settings |= more
             environment |= {f"EASEMOB_GATEWAY__{name}": value for name, value in settings.items()}
-            environment["SHOP_SECRET"] = "secret"
+            environment |= {"SHOP_SECRET": "secret", "SANDBOX_SECRET": "sandbox-client-secret"}
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 [BINARY, *command],
