@@ -7,7 +7,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     caller::Mode,
-    config::{Config, Loaded, environment},
+    config::{Config, Errors, Loaded, environment},
     server::{Gateway, Listener, on_hangup, on_signal},
     telemetry::{self, Telemetry},
 };
@@ -35,6 +35,12 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         version = env!("CARGO_PKG_VERSION"),
         "the gateway starts"
     );
+    for cause in checked.unusable.iter().flat_map(Errors::lines) {
+        error!(
+            cause,
+            "an app cannot be used until this is put right; the others can"
+        );
+    }
     let in_the_clear =
         config.server.tls.cert_file.is_none() && !config.server.listen.ip().is_loopback();
     if in_the_clear && config.auth.mode == Mode::ApiKey {

@@ -14,6 +14,9 @@ pub struct Checked {
     pub config: Config,
     /// The apps, with their secrets read.
     pub apps: Apps,
+    /// What the settings name and cannot be used, such as a file with a secret. The gateway starts all the
+    /// same: the app concerned cannot be used until this is put right, and the others can.
+    pub unusable: Option<Errors>,
     /// Who may call.
     pub callers: Callers,
 }
@@ -26,17 +29,26 @@ impl Loaded {
         let violations = Violations::default();
         let apps = check(&config, violations.root());
         let callers = check_auth(&config, violations.root());
-        let problems: Vec<_> = violations.into_vec();
-        if !problems.is_empty() {
-            let problems = problems
-                .iter()
-                .map(|violation| located(violation, &origins));
-            return Err(Errors::new(problems.collect()));
+        let outside = Violations::default();
+        for app in &apps {
+            let (root, name) = (outside.root(), &app.name);
+            app.check_outside(root.child("apps").child(name));
         }
+        let (violations, outside) = (violations.into_vec(), outside.into_vec());
+        let errors = |violations: &[Violation]| {
+            let located = violations.iter().map(|one| located(one, &origins));
+            Errors::new(located.collect())
+        };
+        if !violations.is_empty() {
+            // All at once, for whoever puts it right.
+            return Err(errors(&[violations, outside].concat()));
+        }
+        let unusable = (!outside.is_empty()).then(|| errors(&outside));
         let apps = Apps::new(apps, config.default_app.as_deref());
         Ok(Checked {
             config,
             apps,
+            unusable,
             callers: callers.unwrap_or_default(),
         })
     }

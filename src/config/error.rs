@@ -21,6 +21,16 @@ impl Errors {
     }
 }
 
+impl Errors {
+    /// Each problem in one line, for logs.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        self.0.iter().map(|problem| match &problem.origin {
+            Origin::Default => problem.text.clone(),
+            origin => format!("{} ({origin})", problem.text),
+        })
+    }
+}
+
 impl fmt::Display for Errors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, problem) in self.0.iter().enumerate() {

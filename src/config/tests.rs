@@ -498,11 +498,71 @@ fn good_settings_give_the_apps_with_their_secrets() {
     assert_eq!(checked.apps.iter().count(), 2);
     let default = checked.apps.get("").expect("there is a default app");
     assert_eq!(&*default.name, "shop");
-    assert_eq!(
-        secrecy::ExposeSecret::expose_secret(&default.client_secret),
-        "s3cret"
-    );
+    let (setting, secret) = default.outside().next().unwrap();
+    assert_eq!(setting, "client_secret_file");
+    let secret = secret.get().expect("it could be read");
+    assert_eq!(secrecy::ExposeSecret::expose_secret(&*secret), "s3cret");
+    assert!(checked.unusable.is_none());
     assert_eq!(checked.config.server.listen.port(), 50051);
+}
+
+#[test]
+fn what_settings_name_may_be_missing_and_is_told() {
+    let secret = Secret::new("unusable");
+    let no_pem = secret.0.display();
+    let file = format!(
+        "{}ca_file = '{no_pem}'\n\
+         [apps.vip]\nbase_url = 'https://a1.easemob.com'\napp_id = '0123456789abcdef0123456789abcdef'\n\
+         credentials = 'agora'\napp_certificate_file = '/no/such/file'\n",
+        secret.app("shop"),
+    );
+    let checked = load(&file, &[]).unwrap().check().unwrap();
+    assert_eq!(checked.apps.iter().count(), 2);
+    let unusable: Vec<_> = checked.unusable.unwrap().lines().collect();
+    assert_eq!(
+        unusable,
+        [
+            "apps.shop.ca_file holds no certificate in PEM (gateway.toml:7)",
+            "apps.vip.app_certificate_file cannot be read: /no/such/file: \
+             No such file or directory (os error 2) (gateway.toml:12)",
+        ]
+    );
+}
+
+#[test]
+fn the_two_kinds_of_credentials_are_not_mixed() {
+    let app = "[apps.shop]\nbase_url = 'https://a1.easemob.com'\n";
+    let refused = |rest: &str| {
+        let text = violations(&format!("{app}{rest}"), &[]);
+        let errors = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("error: apps.shop."));
+        errors.collect::<Vec<_>>().join("; ")
+    };
+    for (rest, told) in [
+        (
+            "app_id = 'x'\nclient_id = 'i'\nclient_secret_env = 'S'\nexchange_token = true",
+            "exchange_token is for credentials = \"agora\"",
+        ),
+        (
+            "app_id = '0123456789abcdef0123456789abcdef'\ncredentials = 'agora'\n\
+             client_id = 'i'\napp_certificate_env = 'S'",
+            "client_id is for credentials = \"easemob\"",
+        ),
+        (
+            "app_id = 'short'\ncredentials = 'agora'\napp_certificate_env = 'S'",
+            "app_id must be the App ID of the console, 32 hexadecimal digits; \
+             app_certificate_env names the variable S, which is not set",
+        ),
+        (
+            "org_name = 'acme'\napp_name = 'shop'\ncredentials = 'agora'",
+            "app_id is required for credentials = \"agora\"; \
+             app_certificate_file is required: a file that holds the App Certificate \
+             (or app_certificate_env, a variable that does)",
+        ),
+    ] {
+        assert_eq!(refused(rest), told);
+    }
 }
 
 #[test]
@@ -572,8 +632,10 @@ proxy_url = 'http://amy:pw@proxy:3128'
 [apps.my-shop]
 base_url = \"https://a1.easemob.com\"  # gateway.toml:2
 insecure_http = false  # default
+credentials = \"easemob\"  # default
 client_id = \"id\"  # EASEMOB_GATEWAY__APPS__MY_SHOP__CLIENT_ID
 client_secret_env = \"SHOP_SECRET\"  # gateway.toml:3
+exchange_token = false  # default
 token_unit = \"seconds\"  # default
 treat_503_as_not_sent = false  # default
 proxy_url = \"http://******@proxy:3128\"  # gateway.toml:4

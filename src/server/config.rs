@@ -92,7 +92,8 @@ pub struct Config {
     pub connection_age_grace: Duration,
 
     /// Requests in work at once, over all connections. One more is refused at once, instead of
-    /// waiting until its caller has given up.
+    /// waiting until its caller has given up. Where there are several apps, each has a share of its own
+    /// that no other can take: seven sixteenths of all, divided by their number.
     #[serde(deserialize_with = "within::<_, _, 1, 1_000_000>")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_requests_in_flight: usize,

@@ -18,7 +18,7 @@ use super::{Config, DrainReport, GrpcService, Listener, Readiness, Shard, Watch,
 use crate::{
     app::{App, Apps},
     caller::{self, Callers},
-    delivery::{self, Delivery, Transfers},
+    delivery::{self, Delivery, Shares, Transfers},
     easemob::{self, Tokens},
     grpc::{self, Auth, Bounds, Messaging, Timeouts},
     media,
@@ -36,6 +36,7 @@ pub struct Gateway {
     callers: caller::Config,
     tokens: Vec<(Arc<App>, Arc<Tokens>)>,
     bounds: Bounds,
+    requests: Shares,
     transfers: Transfers,
     readiness: Readiness,
     registry: Registry,
@@ -62,8 +63,11 @@ impl Gateway {
                 Ok((Arc::clone(app), tokens))
             })
             .collect();
+        let names = || apps.iter().map(|app| Arc::clone(&app.name));
         let gateway = Self {
             tokens: tokens?,
+            requests: Shares::new(request_places(&config, names().count()), names()),
+            transfers: Transfers::new(media, names()),
             apps: Arc::new(apps),
             auth: Auth::new(&callers, known),
             callers,
@@ -76,7 +80,6 @@ impl Gateway {
                 },
                 tracer: Arc::default(),
             },
-            transfers: Transfers::new(media),
             readiness: Readiness::new(),
             reload: Arc::default(),
             config,
@@ -133,6 +136,9 @@ impl Gateway {
                 Ok(())
             });
         }
+        for (app, tokens) in &self.tokens {
+            watch_app(&mut watch, app, tokens);
+        }
         watch
     }
 
@@ -147,6 +153,7 @@ impl Gateway {
             &self.delivery,
             shard.tasks.clone(),
             self.closing(shard, longest_call),
+            self.requests.clone(),
             self.transfers
                 .until(self.closing(shard, Duration::from_secs(2))),
             metrics,
@@ -201,5 +208,34 @@ impl Gateway {
             token.cancel();
         });
         closing
+    }
+}
+
+/// Places for requests that the apps share. Where there are several, some of the process's places are left
+/// for requests of which nobody knows yet to which app they go, and for those that are being refused.
+fn request_places(config: &Config, apps: usize) -> usize {
+    let places = config.max_requests_in_flight;
+    if apps > 1 {
+        places - places / 8
+    } else {
+        places
+    }
+}
+
+/// The secret and the certificates of an app. The token that there is serves until there is another.
+fn watch_app(watch: &mut Watch, app: &Arc<App>, tokens: &Arc<Tokens>) {
+    for (setting, outside) in app.outside() {
+        let Some(file) = outside.file() else { continue };
+        let (app, tokens) = (Arc::clone(app), Arc::clone(tokens));
+        let what = format!("apps.{}.{setting}", app.name);
+        watch.add(what, [file.to_owned()], move |contents| {
+            let content = contents.first().map(Vec::as_slice).unwrap_or_default();
+            let outside = app.outside().find(|(name, _)| *name == setting);
+            let taken = outside.map(|(_, outside)| outside.take(content));
+            if taken.transpose().map_err(anyhow::Error::msg)? == Some(true) {
+                tokens.renew();
+            }
+            Ok(())
+        });
     }
 }

@@ -10,6 +10,7 @@
     reason = "this is how a test fails"
 )]
 
+mod apps;
 mod architecture;
 mod callers;
 mod cli;
