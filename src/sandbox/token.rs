@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, StatusCode};
@@ -24,10 +24,11 @@ const MOST: usize = 10_000;
 /// Answers `POST /token`.
 pub(super) fn issue(sandbox: &State, body: &[u8]) -> Result<Answer, Refusal> {
     let config = &sandbox.config;
-    let request = Request::read(body, config)?;
+    let settings = sandbox.settings.load();
+    let request = Request::read(body, config, settings.strict)?;
     let lifetime = match (sandbox.tokens.forced_ttl(), request.ttl) {
         (Some(forced), _) => Some(forced),
-        (None, None) => Some(config.token_ttl),
+        (None, None) => Some(settings.token_ttl),
         (None, Some(0)) => None,
         (None, Some(ttl)) => Some(config.token_unit.duration(ttl)),
     };
@@ -74,12 +75,12 @@ struct Request {
 }
 
 impl Request {
-    fn read(body: &[u8], config: &Config) -> Result<Self, Refusal> {
+    fn read(body: &[u8], config: &Config, strict: bool) -> Result<Self, Refusal> {
         let fields: Map<String, Value> =
             serde_json::from_slice(body).map_err(|_| Refusal::invalid("not a JSON object"))?;
         let known = ["grant_type", "client_id", "client_secret", "ttl"];
         if let Some(field) = fields.keys().find(|name| !known.contains(&name.as_str()))
-            && config.strict
+            && strict
         {
             return Err(Refusal::invalid(format!("unknown field {field:?}")));
         }
@@ -139,7 +140,8 @@ struct Issued {
 }
 
 struct Token {
-    /// `None` for never.
+    issued: SystemTime,
+    /// By the sandbox's clock; `None` for never.
     expires: Option<Duration>,
     revoked: bool,
 }
@@ -165,8 +167,11 @@ impl Tokens {
         let random = std::iter::repeat_with(fastrand::alphanumeric).take(64);
         let token: String = PREFIX.chars().chain(random).collect();
         let mut issued = locked(&self.issued);
-        let revoked = false;
-        let entry = Token { expires, revoked };
+        let entry = Token {
+            issued: SystemTime::now(),
+            expires,
+            revoked: false,
+        };
         issued.tokens.insert(token.clone(), entry);
         issued.order.push_back(token.clone());
         if issued.order.len() > MOST
@@ -183,19 +188,44 @@ impl Tokens {
         }
     }
 
+    /// Refuses the token of this call from now on.
+    pub(super) fn revoke(&self, headers: &HeaderMap) {
+        let token = bearer(headers).unwrap_or_default();
+        if let Some(token) = locked(&self.issued).tokens.get_mut(token) {
+            token.revoked = true;
+        }
+    }
+
+    /// The newest, oldest of them first.
+    pub(super) fn list(&self, limit: usize, now: Duration) -> Vec<Listed> {
+        let issued = locked(&self.issued);
+        let newest = issued.order.iter().rev().take(limit);
+        let mut listed: Vec<_> = newest
+            .filter_map(|name| {
+                let token = issued.tokens.get(name)?;
+                let left = token.expires.map(|at| at.saturating_sub(now));
+                Some(Listed {
+                    token: shortened(name),
+                    issued: humantime::format_rfc3339_millis(token.issued).to_string(),
+                    seconds_left: left.map(|left| left.as_secs()),
+                    good: !token.revoked && token.expires.is_none_or(|at| at > now),
+                    revoked: token.revoked,
+                })
+            })
+            .collect();
+        listed.reverse();
+        listed
+    }
+
     /// Lets a call pass that carries a token which is good now.
     pub(super) fn check(&self, headers: &HeaderMap, now: Duration) -> Result<(), Refusal> {
         let refuse = |error, text| Err(Refusal::new(StatusCode::UNAUTHORIZED, error, text));
         let expired = "Unable to authenticate due to expired access token";
-        let Some(authorization) = headers.get(AUTHORIZATION) else {
+        if !headers.contains_key(AUTHORIZATION) {
             // The same words as for an expired one.
             return refuse("unauthorized", expired);
-        };
-        let authorization = authorization.to_str().unwrap_or_default();
-        let token = match authorization.split_once(' ') {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token,
-            _ => "",
-        };
+        }
+        let token = bearer(headers).unwrap_or_default();
         if !token.starts_with(PREFIX) {
             let corrupt = "Unable to authenticate due to corrupt access token";
             return refuse("auth_bad_access_token", corrupt);
@@ -212,6 +242,37 @@ impl Tokens {
             Some(_) => Ok(()),
         }
     }
+}
+
+/// A token as it is shown.
+#[derive(Serialize)]
+pub(super) struct Listed {
+    token: String,
+    issued: String,
+    /// `None` for one that never expires.
+    seconds_left: Option<u64>,
+    good: bool,
+    revoked: bool,
+}
+
+/// The token that a call carries.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let authorization = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = authorization.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token)
+}
+
+/// The token that a call carries, as much of it as tells it from others and is of no use.
+pub(super) fn shown(headers: &HeaderMap) -> Option<String> {
+    bearer(headers).map(shortened)
+}
+
+fn shortened(token: &str) -> String {
+    let (first, last) = (8, 4);
+    if token.len() < 4 * (first + last) || !token.is_ascii() {
+        return "…".to_owned();
+    }
+    format!("{}…{}", &token[..first], &token[token.len() - last..])
 }
 
 #[cfg(test)]

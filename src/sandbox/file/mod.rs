@@ -20,9 +20,10 @@ use serde::{Serialize, Serializer};
 use super::config::Keep;
 use super::locked;
 
-pub(super) use download::download;
+pub(super) use download::{disposition, download, open};
 pub(super) use ledger::Ledger;
 pub use ledger::{Part, Upload, UploadState};
+pub(super) use thumbnail::of as thumbnail_of;
 pub(super) use upload::upload;
 
 /// A file that the sandbox gave a UUID to.
@@ -47,6 +48,15 @@ pub struct File {
     pub content: Option<Bytes>,
     /// When it was stored, by the sandbox's clock.
     pub(super) stored: Duration,
+    /// How old it was then: it may have been kept from an earlier run.
+    pub(super) was: Duration,
+}
+
+impl File {
+    /// How old it is, by the sandbox's clock.
+    fn age(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.stored) + self.was
+    }
 }
 
 /// Without its secret, its name and its bytes.
