@@ -7,6 +7,7 @@
 # - shellcheck: lints the scripts, from Debian's packages
 # - valgrind: counts instructions in the benchmarks, from Debian's packages
 # - curl: uploads beside the gateway in the benchmarks, from Debian's packages
+# - chromium: opens the inbox page in tests, from Debian's packages, with the fonts of Chinese and emoji
 #
 # What is there already in its pinned version is left alone, which takes a moment. What cannot be
 # installed is an error that says what is missing: no check is left out for want of its tool.
@@ -91,7 +92,12 @@ install_curl() {
   command -v curl >/dev/null || apt_install curl
 }
 
-[ $# -gt 0 ] || fail "usage: tools/install.sh python | buf | grpc-js | cargo-deny | shellcheck | valgrind | curl …"
+install_chromium() {
+  if [ -x /usr/bin/chromium ]; then return; fi
+  apt_install chromium fonts-noto-cjk fonts-noto-color-emoji
+}
+
+[ $# -gt 0 ] || fail "usage: tools/install.sh python | buf | grpc-js | cargo-deny | shellcheck | valgrind | curl | chromium …"
 mkdir -p .tools
 for name in "$@"; do
   case $name in
@@ -101,6 +107,7 @@ for name in "$@"; do
     shellcheck) install_shellcheck ;;
     valgrind) install_valgrind ;;
     curl) install_curl ;;
+    chromium) install_chromium ;;
     *) fail "no tool is called $name" ;;
   esac
 done

@@ -1,6 +1,7 @@
 //! What a sandbox is told before it starts: where it listens, whose app it plays, its limits.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,9 @@ pub struct Config {
     /// Names by which browsers may call the inbox page, beside addresses and names that only a private
     /// network can have. Default: none.
     pub hosts: Vec<String>,
+    /// A folder that keeps messages and files from one run to the next; made if it is not there. Default:
+    /// none, and they end with the sandbox.
+    pub data: Option<PathBuf>,
     /// How much is remembered.
     pub keep: Keep,
     /// What time it is for tokens, quotas and files. Default: the system's.
@@ -76,6 +80,7 @@ impl Default for Config {
             receive_buffer: None,
             quotas: Quotas::documented(),
             hosts: Vec::new(),
+            data: None,
             keep: Keep::default(),
             clock: Clock::system(),
         }

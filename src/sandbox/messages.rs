@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use tokio::sync::watch;
 
 use super::config::Keep;
+use super::data::Data;
 use super::endpoint::Endpoint;
 use super::locked;
 use super::ring::Ring;
@@ -217,27 +218,36 @@ pub(super) struct Messages {
     kept: Mutex<Ring<Arc<Message>>>,
     /// Changes with every message and every clearing; counts the clearings.
     arrived: watch::Sender<u64>,
+    data: Option<Arc<Data>>,
 }
 
 impl Messages {
-    pub(super) fn new(keep: Keep) -> Self {
-        Self {
+    /// Begins with the messages of an earlier run; `data` keeps all for the next.
+    pub(super) fn new(keep: Keep, earlier: Vec<Message>, data: Option<Arc<Data>>) -> Self {
+        let mut messages = Self {
             kept: Mutex::new(Ring::new(keep.messages, keep.message_bytes)),
             arrived: watch::Sender::new(0),
+            data: None,
+        };
+        for message in earlier {
+            messages.push(message);
         }
+        messages.data = data;
+        messages
     }
 
-    pub(super) fn push(&self, mut message: Message) -> Arc<Message> {
-        let message = {
+    pub(super) fn push(&self, mut message: Message) {
+        {
             let mut kept = locked(&self.kept);
             message.sequence = kept.pushed();
             let size = message.size();
             let message = Arc::new(message);
-            kept.push(size, Arc::clone(&message));
-            message
-        };
+            if let Some(data) = &self.data {
+                data.message(&message);
+            }
+            kept.push(size, message);
+        }
         self.arrived.send_modify(|_| ());
-        message
     }
 
     /// Tells of every message and every clearing.
@@ -275,7 +285,13 @@ impl Messages {
     }
 
     pub(super) fn clear(&self) {
-        locked(&self.kept).clear();
+        {
+            let mut kept = locked(&self.kept);
+            if let Some(data) = &self.data {
+                data.clear_messages();
+            }
+            kept.clear();
+        }
         self.arrived.send_modify(|clearings| *clearings += 1);
     }
 
@@ -341,7 +357,7 @@ mod tests {
     }
 
     fn roomy() -> Messages {
-        Messages::new(Keep::default())
+        Messages::new(Keep::default(), Vec::new(), None)
     }
 
     fn users(messages: &[Arc<Message>]) -> Vec<&str> {
@@ -401,12 +417,13 @@ mod tests {
 
     #[test]
     fn the_oldest_go_when_there_are_too_many_or_too_large() {
-        let few = Messages::new(Keep {
+        let keeping = |keep| Messages::new(keep, Vec::new(), None);
+        let few = keeping(Keep {
             messages: 2,
             ..Keep::default()
         });
         let size = to_user("a").size();
-        let small = Messages::new(Keep {
+        let small = keeping(Keep {
             message_bytes: 2 * size,
             ..Keep::default()
         });

@@ -11,6 +11,7 @@ mod answer;
 mod calls;
 mod clock;
 mod config;
+mod data;
 mod endpoint;
 mod fault;
 mod file;
@@ -84,20 +85,27 @@ struct State {
 }
 
 impl Sandbox {
-    /// Binds the address and serves; fails where the address cannot be had.
+    /// Binds the address and serves; fails where the address or the folder cannot be had.
     pub fn start(config: Config) -> io::Result<Self> {
         let listener = wire::bind(config.listen, config.receive_buffer)?.listen()?;
         let addr = listener.local_addr()?;
+        let (data, left) = match &config.data {
+            Some(folder) => {
+                let (data, left) = data::Data::open(folder, config.keep)?;
+                (Some(data), left)
+            }
+            None => (None, data::Left::default()),
+        };
         let state = Arc::new(State {
             settings: ArcSwap::from_pointee(settings::Settings::new(&config)),
             application: Uuid::new_v4().to_string(),
             script: fault::Script::new(),
             calls: calls::Calls::new(config.keep),
-            messages: messages::Messages::new(config.keep),
+            messages: messages::Messages::new(config.keep, left.messages, data.clone()),
             tokens: token::Tokens::new(),
             quotas: quota::Quotas::new(config.quotas),
             ids: send::Ids::new(),
-            files: file::Files::new(config.keep),
+            files: file::Files::new(config.keep, left.files, data),
             uploads: file::Ledger::new(config.keep),
             upload_pace: watch::Sender::new(config.upload_pace),
             outage: watch::Sender::new(Duration::ZERO),

@@ -18,6 +18,7 @@ use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
 use super::config::Keep;
+use super::data::Data;
 use super::locked;
 
 pub(super) use download::{disposition, download, open};
@@ -92,6 +93,7 @@ impl Serialize for File {
 pub(super) struct Files {
     keep: Keep,
     kept: Mutex<Kept>,
+    data: Option<Arc<Data>>,
 }
 
 #[derive(Default)]
@@ -104,23 +106,36 @@ struct Kept {
 }
 
 impl Kept {
-    fn drop_oldest(&mut self) -> bool {
+    /// Whether there was one.
+    fn drop_oldest(&mut self, data: Option<&Data>) -> bool {
         let Some(oldest) = self.order.pop_front() else {
             return false;
         };
         if let Some(file) = self.by_uuid.remove(&oldest) {
             self.bytes -= file.content.as_ref().map_or(0, Bytes::len);
         }
+        if let Some(data) = data {
+            data.remove_file(oldest);
+        }
         true
     }
 }
 
 impl Files {
-    pub(super) fn new(keep: Keep) -> Self {
-        Self {
+    /// Begins with the files of an earlier run; `data` keeps all for the next.
+    pub(super) fn new(keep: Keep, earlier: Vec<File>, data: Option<Arc<Data>>) -> Self {
+        let files = Self {
             keep,
             kept: Mutex::default(),
+            data,
+        };
+        for file in earlier {
+            let bytes = file.content.as_ref().map_or(0, Bytes::len);
+            if files.make_room(bytes) {
+                files.keep(Arc::new(file));
+            }
         }
+        files
     }
 
     pub(super) fn find(&self, uuid: &str) -> Option<Arc<File>> {
@@ -136,16 +151,24 @@ impl Files {
 
     pub(super) fn clear(&self) {
         let mut kept = locked(&self.kept);
-        while kept.drop_oldest() {}
+        while kept.drop_oldest(self.data.as_deref()) {}
     }
 
     /// Stores a file, whose bytes have their room already.
     fn add(&self, file: File) {
+        let file = Arc::new(file);
+        if let Some(data) = &self.data {
+            data.file(&file);
+        }
+        self.keep(file);
+    }
+
+    fn keep(&self, file: Arc<File>) {
         let mut kept = locked(&self.kept);
         kept.order.push_back(file.uuid.clone());
-        kept.by_uuid.insert(file.uuid.clone(), Arc::new(file));
+        kept.by_uuid.insert(file.uuid.clone(), file);
         while kept.order.len() > self.keep.files {
-            kept.drop_oldest();
+            kept.drop_oldest(self.data.as_deref());
         }
     }
 
@@ -161,7 +184,7 @@ impl Files {
     fn make_room(&self, more: usize) -> bool {
         let mut kept = locked(&self.kept);
         while kept.bytes + more > self.keep.file_bytes {
-            if !kept.drop_oldest() {
+            if !kept.drop_oldest(self.data.as_deref()) {
                 return false;
             }
         }

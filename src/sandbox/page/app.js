@@ -16,7 +16,7 @@ const BATCH = 200;
 
 const $ = (id) => document.getElementById(id);
 const store = new Store();
-const view = { key: null, type: null, search: "", first: 0, selected: null, fresh: 0, behind: false, catchingUp: true };
+const view = { key: null, type: null, search: "", first: 0, selected: null, fresh: 0, follow: true, height: 0, behind: false, catchingUp: true };
 let faults = [];
 let live = false;
 let drawing = false;
@@ -95,7 +95,7 @@ function drawMessages() {
   view.first = shown[0]?.sequence ?? 0;
   const nodes = shown.map(messageRow);
   if (!list.length) nodes.push(empty());
-  $("messages").replaceChildren(older(shown.length < list.length), ...nodes);
+  $("list").replaceChildren(older(shown.length < list.length), ...nodes);
   toEnd();
 }
 
@@ -125,7 +125,8 @@ async function showOlder() {
   const shown = list.slice(Math.max(0, end - PAGE), end);
   if (shown.length) view.first = shown[0].sequence;
   const height = $("messages").scrollHeight;
-  $("messages").firstElementChild.replaceWith(older(shown.length < end), ...shown.map(messageRow));
+  view.follow = false;
+  $("list").firstElementChild.replaceWith(older(shown.length < end), ...shown.map(messageRow));
   $("messages").scrollTop += $("messages").scrollHeight - height;
 }
 
@@ -163,6 +164,7 @@ function atEnd() {
 }
 
 function toEnd() {
+  view.follow = true;
   $("messages").scrollTop = $("messages").scrollHeight;
   view.fresh = 0;
   $("fresh").hidden = true;
@@ -172,11 +174,10 @@ function toEnd() {
 function append(messages) {
   const mine = messages.filter((message) => store.matches(message, view.key, view.type, view.search));
   if (!mine.length) return;
-  const list = $("messages");
-  const follow = atEnd();
+  const list = $("list");
   list.querySelector(".empty")?.remove();
   list.append(...mine.map(messageRow));
-  if (follow) {
+  if (view.follow) {
     // Those that went out of sight above make room.
     while (list.childElementCount > 2 * PAGE + 1) {
       list.children[1].remove();
@@ -278,7 +279,16 @@ function theme(chosen) {
 $("search").addEventListener("input", (event) => choose({ search: event.target.value.trim().toLowerCase() }));
 $("back").addEventListener("click", () => choose({}, false));
 $("fresh").addEventListener("click", toEnd);
-$("messages").addEventListener("scroll", () => atEnd() && ($("fresh").hidden = true), { passive: true });
+// Pictures that come in and rows that find their height push the end away: who was at the end stays there.
+new ResizeObserver(() => {
+  view.height = $("messages").scrollHeight;
+  if (view.follow) $("messages").scrollTop = view.height;
+}).observe($("list"));
+$("messages").addEventListener("scroll", () => {
+  if ($("messages").scrollHeight !== view.height) return;
+  view.follow = atEnd();
+  if (view.follow) $("fresh").hidden = true;
+}, { passive: true });
 $("faults").addEventListener("click", () => openFaults($("fault-dialog"), faults));
 $("clear").addEventListener("click", () => {
   $("clear-dialog").returnValue = "";

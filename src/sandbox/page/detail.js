@@ -6,7 +6,8 @@ import { locale, w } from "./words.js";
 
 // Shows the message in the panel; `close` is what its button does.
 export async function detail(panel, message, close) {
-  const request = h("pre", { class: "raw", tabindex: "0" });
+  const sent = await exact(message);
+  const request = h("pre", { class: "raw", tabindex: "0" }, raw(message, sent));
   const trace = message.trace_id;
   panel.replaceChildren(
     h("header", {}, h("h2", {}, w("details")),
@@ -17,10 +18,10 @@ export async function detail(panel, message, close) {
     h("section", {}, h("h3", {}, w("ids")),
       h("ul", { class: "ids" }, Object.entries(message.ids).slice(0, 100).map(([to, id]) =>
         h("li", {}, h("bdi", {}, to), h("code", {}, id), copyButton(id, w("copy")))))),
-    message.ext ? h("section", {}, h("h3", {}, w("ext")), fields(message.ext)) : "",
+    sent.ext ? h("section", {}, h("h3", {}, w("ext")), fields(sent.ext)) : "",
     h("section", {}, h("h3", {}, w("request"), copyButtonOf(request)), request));
+  panel.scrollTop = 0;
   panel.hidden = false;
-  request.textContent = await raw(message);
 }
 
 function fact(name, text, copied) {
@@ -35,14 +36,14 @@ function copyButtonOf(element) {
 }
 
 // The request as it was on the wire, but for what would be a secret elsewhere.
-async function raw(message) {
+function raw(message, sent) {
   const lines = [
     `POST ${message.path} HTTP/1.1`,
     "content-type: application/json",
     `authorization: Bearer ${message.token ?? ""}`,
     ...Object.entries(message.headers).map(([name, value]) => `${name}: ${value}`),
   ];
-  return `${lines.join("\n")}\n\n${JSON.stringify(redacted(await exact(message)), null, 2)}`;
+  return `${lines.join("\n")}\n\n${JSON.stringify(redacted(sent), null, 2)}`;
 }
 
 // The body once more, with its numbers as they were written: JavaScript's have no more than 53 bits.

@@ -23,7 +23,7 @@ use super::token;
 use envelope::Envelope;
 
 /// Headers that are kept with a message: they tell which trace and client it came from.
-const KEPT_HEADERS: [&str; 4] = ["traceparent", "tracestate", "baggage", "user-agent"];
+pub(super) const KEPT_HEADERS: [&str; 4] = ["traceparent", "tracestate", "baggage", "user-agent"];
 
 /// Answers a send, after token, content type and call rate were found to be right.
 pub(super) fn accept(
