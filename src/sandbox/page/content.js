@@ -120,6 +120,8 @@ function view(source, name) {
   const viewer = document.getElementById("viewer");
   const close = h("button", { class: "icon", "aria-label": w("close"), onclick: () => viewer.close() }, icon("close"));
   viewer.replaceChildren(h("header", {}, h("bdi", {}, name), close), h("img", { src: source, alt: name }));
-  viewer.onclick = (event) => event.target === viewer && viewer.close();
+  viewer.onclick = (event) => {
+    if (event.target === viewer) viewer.close();
+  };
   viewer.showModal();
 }

@@ -23,7 +23,9 @@ export async function openFaults(dialog, faults) {
     h("p", { class: "lead" }, w("faultText")),
     h("ol", { class: "faults" }),
     form());
-  dialog.onclick = (event) => event.target === dialog && dialog.close();
+  dialog.onclick = (event) => {
+    if (event.target === dialog) dialog.close();
+  };
   showFaults(dialog, faults);
   if (!dialog.open) dialog.showModal();
 }
