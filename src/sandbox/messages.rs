@@ -85,7 +85,10 @@ impl fmt::Debug for Message {
 impl Message {
     /// The trace that the call was part of, by its `traceparent`.
     pub fn trace_id(&self) -> Option<&str> {
-        let (_, parent) = self.headers.iter().find(|(name, _)| *name == "traceparent")?;
+        let (_, parent) = self
+            .headers
+            .iter()
+            .find(|(name, _)| *name == "traceparent")?;
         let id = parent.split('-').nth(1)?;
         (id.len() == 32).then_some(id)
     }

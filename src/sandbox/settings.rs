@@ -48,7 +48,11 @@ impl Settings {
         let settings: Self =
             serde_path_to_error::deserialize(settings).map_err(|error| error.to_string())?;
         let rates = settings.quotas.rates();
-        if rates.into_iter().flatten().any(|rate| rate.window.is_zero()) {
+        if rates
+            .into_iter()
+            .flatten()
+            .any(|rate| rate.window.is_zero())
+        {
             return Err("a window cannot be 0s; null is no limit".to_owned());
         }
         Ok(settings)
@@ -90,7 +94,9 @@ fn merge(target: &mut Value, patch: Value) {
     if !target.is_object() {
         *target = Value::Object(serde_json::Map::new());
     }
-    let Value::Object(target) = target else { return };
+    let Value::Object(target) = target else {
+        return;
+    };
     for (name, value) in patch {
         if value.is_null() {
             target.remove(&name);
@@ -142,7 +148,10 @@ mod tests {
             (json!({"contentbytes": 1}), "contentbytes"),
             (json!({"content_bytes": "much"}), "content_bytes"),
             (json!({"strict": null}), "strict"),
-            (json!({"quotas": {"users": {"calls": 3}}}), "quotas.users.calls"),
+            (
+                json!({"quotas": {"users": {"calls": 3}}}),
+                "quotas.users.calls",
+            ),
             (
                 json!({"quotas": {"token": {"count": 3, "window": "0s"}}}),
                 "window",

@@ -43,7 +43,10 @@ pub(super) fn read(data: &Path) -> io::Result<Vec<File>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder(data))? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "json") {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "json")
+        {
             files.extend(one(data, &path));
         }
     }
@@ -73,7 +76,9 @@ fn one(data: &Path, facts: &Path) -> Option<File> {
         received,
         content: content.map(Into::into),
         stored: Duration::ZERO,
-        was: SystemTime::now().duration_since(received).unwrap_or_default(),
+        was: SystemTime::now()
+            .duration_since(received)
+            .unwrap_or_default(),
     })
 }
 

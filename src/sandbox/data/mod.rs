@@ -158,12 +158,18 @@ mod tests {
     }
 
     fn send_to(sandbox: &Sandbox, token: &str, user: &str) {
-        assert_eq!(send(sandbox, USERS, token, &text_to(USERS, &[user])).status, 200);
+        assert_eq!(
+            send(sandbox, USERS, token, &text_to(USERS, &[user])).status,
+            200
+        );
     }
 
     fn targets(sandbox: &Sandbox) -> Vec<String> {
         let messages = sandbox.messages();
-        messages.iter().map(|message| message.to[0].clone()).collect()
+        messages
+            .iter()
+            .map(|message| message.to[0].clone())
+            .collect()
     }
 
     #[test]
@@ -173,7 +179,12 @@ mod tests {
         send_to(&sandbox, &token, "amy");
         let before = get(&sandbox, "/sandbox/messages").body;
         let restricted = [("restrict-access", "true")];
-        let reply = upload(&sandbox, &token, &restricted, &form("file", "猫.txt", b"meow"));
+        let reply = upload(
+            &sandbox,
+            &token,
+            &restricted,
+            &form("file", "猫.txt", b"meow"),
+        );
         let secret = sandbox.files()[0].share_secret.clone().unwrap();
         drop(sandbox);
 
@@ -184,7 +195,10 @@ mod tests {
         assert_eq!(sandbox.messages()[1].sequence, 1);
         assert_eq!(sandbox.files()[0].name, "猫.txt");
         let shown = [("share-secret", secret.as_str())];
-        assert_eq!(download(&sandbox, &token, &uuid(&reply), &shown).body, b"meow");
+        assert_eq!(
+            download(&sandbox, &token, &uuid(&reply), &shown).body,
+            b"meow"
+        );
         assert_eq!(download(&sandbox, &token, &uuid(&reply), &[]).status, 403);
     }
 
@@ -244,7 +258,11 @@ mod tests {
         send_to(&sandbox, &token, "carol");
         drop(sandbox);
         let (sandbox, _) = start_with(at(&folder));
-        assert_eq!(targets(&sandbox), ["amy", "carol"], "the cut line took no other along");
+        assert_eq!(
+            targets(&sandbox),
+            ["amy", "carol"],
+            "the cut line took no other along"
+        );
     }
 
     #[test]

@@ -93,12 +93,7 @@ pub(in crate::sandbox) const DOCUMENTED: &[Documented] = &[
         "invalid_grant",
         "client_secret does not match",
     ),
-    error(
-        "no_file",
-        400,
-        "illegal_argument",
-        "file must be provided.",
-    ),
+    error("no_file", 400, "illegal_argument", "file must be provided."),
     error("token_expired", 401, "unauthorized", EXPIRED),
     error(
         "token_refused",
@@ -164,12 +159,7 @@ pub(in crate::sandbox) const DOCUMENTED: &[Documented] = &[
         "Method Not Allowed",
         "Method Not Allowed",
     ),
-    error(
-        "request_timeout",
-        408,
-        "Request Timeout",
-        "Request Timeout",
-    ),
+    error("request_timeout", 408, "Request Timeout", "Request Timeout"),
     error(
         "concurrent_operation",
         409,
@@ -220,12 +210,7 @@ pub(in crate::sandbox) const DOCUMENTED: &[Documented] = &[
         "Service Unavailable",
         "Service Unavailable",
     ),
-    error(
-        "gateway_timeout",
-        504,
-        "Gateway Timeout",
-        "Gateway Timeout",
-    ),
+    error("gateway_timeout", 504, "Gateway Timeout", "Gateway Timeout"),
 ];
 
 impl Documented {
@@ -252,7 +237,9 @@ mod tests {
     #[test]
     fn names_differ_and_statuses_are_errors() {
         for (index, documented) in DOCUMENTED.iter().enumerate() {
-            let first = DOCUMENTED.iter().position(|one| one.name == documented.name);
+            let first = DOCUMENTED
+                .iter()
+                .position(|one| one.name == documented.name);
             assert_eq!(first, Some(index), "{}", documented.name);
             assert!((400..600).contains(&documented.status));
         }

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use serde::Deserialize;
 
-use super::rule::{Kind, Wanted};
 use super::super::endpoint::Endpoint;
 use super::Fault;
+use super::rule::{Kind, Wanted};
 
 /// What every magic recipient begins with.
 const PREFIX: &str = "fault-";

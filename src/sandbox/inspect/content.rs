@@ -95,7 +95,12 @@ fn shown_type(file: &File, content: &[u8]) -> Option<&'static str> {
     known(said).or_else(|| by_name.and_then(known))
 }
 
-fn answer(file: &File, content: &Bytes, kind: Option<&'static str>, headers: &HeaderMap) -> Response {
+fn answer(
+    file: &File,
+    content: &Bytes,
+    kind: Option<&'static str>,
+    headers: &HeaderMap,
+) -> Response {
     let range = headers.get(RANGE).and_then(|range| range.to_str().ok());
     let (status, body, of) = match asked(range, content.len()) {
         Asked::Whole => (StatusCode::OK, content.clone(), None),
@@ -135,8 +140,8 @@ fn answer(file: &File, content: &Bytes, kind: Option<&'static str>, headers: &He
 
 #[cfg(test)]
 mod tests {
-    use crate::sandbox::testing::{Reply, call, form_of, get, start, upload, uuid};
     use crate::sandbox::Sandbox;
+    use crate::sandbox::testing::{Reply, call, form_of, get, start, upload, uuid};
 
     const PNG: &[u8] = b"\x89PNG\r\n\x1a\n and so on";
 
@@ -167,9 +172,15 @@ mod tests {
         ] {
             let reply = get(&sandbox, &stored(&sandbox, &token, name, kind, script));
             assert_eq!(reply.status, 200);
-            assert_eq!(reply.header("content-type"), Some("application/octet-stream"));
+            assert_eq!(
+                reply.header("content-type"),
+                Some("application/octet-stream")
+            );
             let disposition = format!("attachment; filename=\"{name}\"");
-            assert_eq!(reply.header("content-disposition"), Some(disposition.as_str()));
+            assert_eq!(
+                reply.header("content-disposition"),
+                Some(disposition.as_str())
+            );
             assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));
             let policy = reply.header("content-security-policy").unwrap();
             assert!(policy.contains("default-src 'none'; sandbox"), "{policy}");
@@ -184,7 +195,12 @@ mod tests {
         for (name, kind, content, shown) in [
             ("a.html", "text/html", PNG, "image/png"),
             ("a.wav", "audio/wav", &sound[..], "audio/wav"),
-            ("a.webm", "application/octet-stream", &b"film"[..], "video/webm"),
+            (
+                "a.webm",
+                "application/octet-stream",
+                &b"film"[..],
+                "video/webm",
+            ),
             ("a", "Video/MP4; codecs=x", &b"film"[..], "video/mp4"),
         ] {
             let reply = get(&sandbox, &stored(&sandbox, &token, name, kind, content));

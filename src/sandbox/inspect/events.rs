@@ -65,7 +65,10 @@ struct Seen {
 
 impl Seen {
     fn id(self, sandbox: &State) -> String {
-        let Self { position, clearings } = self;
+        let Self {
+            position,
+            clearings,
+        } = self;
         format!("{}.{clearings}.{position}", sandbox.application)
     }
 
@@ -77,7 +80,10 @@ impl Seen {
         let position = parts.next()?.parse().ok()?;
         let now = *sandbox.messages.changed().borrow();
         let same = run == sandbox.application && clearings == now;
-        same.then_some(Self { position, clearings })
+        same.then_some(Self {
+            position,
+            clearings,
+        })
     }
 }
 
@@ -206,7 +212,10 @@ mod tests {
 
     fn send_to(sandbox: &Sandbox, token: &str, user: &str) {
         let message = text_to(Endpoint::SendToUsers, &[user]);
-        assert_eq!(send(sandbox, Endpoint::SendToUsers, token, &message).status, 200);
+        assert_eq!(
+            send(sandbox, Endpoint::SendToUsers, token, &message).status,
+            200
+        );
     }
 
     #[test]

@@ -137,7 +137,12 @@ mod tests {
     fn pages_of_other_origins_are_refused() {
         let us = (HOST, "localhost:8025");
         assert!(!refused(&[us.clone(), (ORIGIN, "http://localhost:8025")]));
-        for origin in ["http://evil.com", "http://localhost:9999", "null", "https://localhost"] {
+        for origin in [
+            "http://evil.com",
+            "http://localhost:9999",
+            "null",
+            "https://localhost",
+        ] {
             assert!(refused(&[us.clone(), (ORIGIN, origin)]), "{origin}");
         }
     }
@@ -154,7 +159,11 @@ mod tests {
             ("PATCH", "/sandbox/settings"),
             ("GET", "/sandbox/events"),
         ] {
-            assert_eq!(call(&sandbox, method, path, &evil, "").status, 403, "{path}");
+            assert_eq!(
+                call(&sandbox, method, path, &evil, "").status,
+                403,
+                "{path}"
+            );
             let rebound =
                 format!("{method} {path} HTTP/1.1\r\nhost: evil.com\r\nconnection: close\r\n\r\n");
             let answer = exchange(&sandbox, rebound.as_bytes()).unwrap();

@@ -33,8 +33,16 @@ fn api() -> Vec<(&'static str, &'static str, MethodRouter<Arc<State>>)> {
         ("GET", "/sandbox/events", get(events::events)),
         ("GET", "/sandbox/files", get(files::list)),
         ("DELETE", "/sandbox/files", delete(files::clear)),
-        ("GET", "/sandbox/files/{uuid}/content", get(content::content)),
-        ("GET", "/sandbox/files/{uuid}/thumbnail", get(content::thumbnail)),
+        (
+            "GET",
+            "/sandbox/files/{uuid}/content",
+            get(content::content),
+        ),
+        (
+            "GET",
+            "/sandbox/files/{uuid}/thumbnail",
+            get(content::thumbnail),
+        ),
         ("GET", "/sandbox/tokens", get(settings::tokens)),
         ("DELETE", "/sandbox/tokens", delete(settings::revoke)),
         ("GET", "/sandbox/settings", get(settings::show)),
@@ -145,7 +153,12 @@ mod tests {
         use crate::sandbox::testing::{send, text_to};
 
         let (sandbox, token) = start();
-        send(&sandbox, SendToUsers, &token, &text_to(SendToUsers, &["bob"]));
+        send(
+            &sandbox,
+            SendToUsers,
+            &token,
+            &text_to(SendToUsers, &["bob"]),
+        );
         let fields = |value: &Value| -> BTreeSet<String> {
             value.as_object().unwrap().keys().cloned().collect()
         };

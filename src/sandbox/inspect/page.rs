@@ -19,9 +19,21 @@ const JS: &str = "text/javascript; charset=utf-8";
 
 /// Path, type, text.
 const FILES: [(&str, &str, &str); 10] = [
-    ("/", "text/html; charset=utf-8", include_str!("../page/index.html")),
-    ("/page/style.css", "text/css; charset=utf-8", include_str!("../page/style.css")),
-    ("/page/icon.svg", "image/svg+xml", include_str!("../page/icon.svg")),
+    (
+        "/",
+        "text/html; charset=utf-8",
+        include_str!("../page/index.html"),
+    ),
+    (
+        "/page/style.css",
+        "text/css; charset=utf-8",
+        include_str!("../page/style.css"),
+    ),
+    (
+        "/page/icon.svg",
+        "image/svg+xml",
+        include_str!("../page/icon.svg"),
+    ),
     ("/page/app.js", JS, include_str!("../page/app.js")),
     ("/page/content.js", JS, include_str!("../page/content.js")),
     ("/page/detail.js", JS, include_str!("../page/detail.js")),
@@ -65,7 +77,13 @@ mod tests {
     #[test]
     fn the_page_names_no_other_place_and_has_nothing_in_line() {
         for (path, _, text) in FILES {
-            for banned in ["https://", "innerHTML", "outerHTML", "insertAdjacent", "eval("] {
+            for banned in [
+                "https://",
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacent",
+                "eval(",
+            ] {
                 assert!(!text.contains(banned), "{path}: {banned}");
             }
         }

@@ -83,7 +83,10 @@ mod tests {
         let shown = get(&sandbox, "/sandbox/settings").json();
         assert_eq!(shown["quotas"]["users"]["calls"]["window"], "1h");
         let reset = call(&sandbox, "DELETE", "/sandbox/settings", &[], "");
-        assert_eq!(reset.json()["quotas"]["users"]["calls"], serde_json::Value::Null);
+        assert_eq!(
+            reset.json()["quotas"]["users"]["calls"],
+            serde_json::Value::Null
+        );
         assert_eq!(send_status(&sandbox, &token), 200);
     }
 
@@ -92,7 +95,10 @@ mod tests {
         let (sandbox, token) = start();
         assert_eq!(patch(&sandbox, r#"{"content_bytes": 5}"#), 200);
         assert_eq!(send_status(&sandbox, &token), 400);
-        assert_eq!(patch(&sandbox, r#"{"content_bytes": 3072, "request_bytes": 9}"#), 200);
+        assert_eq!(
+            patch(&sandbox, r#"{"content_bytes": 3072, "request_bytes": 9}"#),
+            200
+        );
         assert_eq!(send_status(&sandbox, &token), 413);
         assert_eq!(patch(&sandbox, r#"{"size": 5}"#), 400);
     }
@@ -111,7 +117,10 @@ mod tests {
             assert_eq!(shown["good"], true);
             assert!(shown["seconds_left"].as_u64().unwrap() > 59 * 24 * 60 * 60);
         }
-        assert_eq!(call(&sandbox, "DELETE", "/sandbox/tokens", &[], "").status, 204);
+        assert_eq!(
+            call(&sandbox, "DELETE", "/sandbox/tokens", &[], "").status,
+            204
+        );
         let shown = get(&sandbox, "/sandbox/tokens").json();
         assert_eq!(shown["tokens"][1]["revoked"], true);
         assert_eq!(shown["tokens"][1]["good"], false);

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use easemob_gateway::{
     app::Timeouts,
-    proto::{
-        self, messaging_service_client::MessagingServiceClient, upload_file_request::Part,
-    },
+    proto::{self, messaging_service_client::MessagingServiceClient, upload_file_request::Part},
     sandbox::{Config, Sandbox},
 };
 use tokio::{
@@ -124,7 +122,11 @@ async fn walk(rows: &'static [(&str, &str, &str)]) {
         walking.spawn(async move {
             let started = start(|setup| setup).await;
             let told = started.told(fault).await;
-            assert_eq!((told.0.as_str(), told.1.as_str()), (*reason, *state), "{fault}");
+            assert_eq!(
+                (told.0.as_str(), told.1.as_str()),
+                (*reason, *state),
+                "{fault}"
+            );
         });
     }
     soon("every row is told", walking.join_all()).await;
@@ -133,30 +135,106 @@ async fn walk(rows: &'static [(&str, &str, &str)]) {
 #[tokio::test]
 async fn what_easemob_refuses_was_not_sent() {
     walk(&[
-        (r#"{"kind":"status","name":"from_empty"}"#, "INVALID_REQUEST", "NOT_SENT"),
-        (r#"{"kind":"status","name":"invalid_body"}"#, "INVALID_REQUEST", "NOT_SENT"),
-        (r#"{"kind":"status","name":"message_too_large"}"#, "MESSAGE_TOO_LARGE", "NOT_SENT"),
-        (r#"{"kind":"status","name":"request_too_large"}"#, "MESSAGE_TOO_LARGE", "NOT_SENT"),
-        (r#"{"kind":"status","name":"token_refused"}"#, "EASEMOB_CREDENTIALS_REJECTED", "NOT_SENT"),
+        (
+            r#"{"kind":"status","name":"from_empty"}"#,
+            "INVALID_REQUEST",
+            "NOT_SENT",
+        ),
+        (
+            r#"{"kind":"status","name":"invalid_body"}"#,
+            "INVALID_REQUEST",
+            "NOT_SENT",
+        ),
+        (
+            r#"{"kind":"status","name":"message_too_large"}"#,
+            "MESSAGE_TOO_LARGE",
+            "NOT_SENT",
+        ),
+        (
+            r#"{"kind":"status","name":"request_too_large"}"#,
+            "MESSAGE_TOO_LARGE",
+            "NOT_SENT",
+        ),
+        (
+            r#"{"kind":"status","name":"token_refused"}"#,
+            "EASEMOB_CREDENTIALS_REJECTED",
+            "NOT_SENT",
+        ),
         (
             r#"{"kind":"status","name":"wrong_client_secret","endpoint":"token"}"#,
             "EASEMOB_CREDENTIALS_REJECTED",
             "NOT_SENT",
         ),
-        (r#"{"kind":"status","name":"internal","endpoint":"token"}"#, "EASEMOB_UNREACHABLE", "NOT_SENT"),
-        (r#"{"kind":"reset_after","endpoint":"token"}"#, "EASEMOB_UNREACHABLE", "NOT_SENT"),
-        (r#"{"kind":"silence","endpoint":"token"}"#, "EASEMOB_UNREACHABLE", "NOT_SENT"),
-        (r#"{"kind":"outage","delay":"1m"}"#, "EASEMOB_UNREACHABLE", "NOT_SENT"),
-        (r#"{"kind":"status","name":"message_rate"}"#, "QUOTA_EXCEEDED", "NOT_SENT"),
-        (r#"{"kind":"status","name":"call_rate"}"#, "QUOTA_EXCEEDED", "NOT_SENT"),
-        (r#"{"kind":"status","status":429}"#, "QUOTA_EXCEEDED", "NOT_SENT"),
-        (r#"{"kind":"status","name":"plan_limit"}"#, "PLAN_LIMIT_REACHED", "NOT_SENT"),
-        (r#"{"kind":"status","name":"feature_off"}"#, "FEATURE_NOT_ENABLED", "NOT_SENT"),
-        (r#"{"kind":"status","name":"service_not_open"}"#, "FEATURE_NOT_ENABLED", "NOT_SENT"),
-        (r#"{"kind":"status","name":"app_not_found"}"#, "EASEMOB_APP_NOT_FOUND", "NOT_SENT"),
-        (r#"{"kind":"status","name":"no_permission"}"#, "EASEMOB_REFUSED", "NOT_SENT"),
-        (r#"{"kind":"status","name":"media_type"}"#, "EASEMOB_REFUSED", "NOT_SENT"),
-        (r#"{"kind":"status","status":418}"#, "EASEMOB_REFUSED", "NOT_SENT"),
+        (
+            r#"{"kind":"status","name":"internal","endpoint":"token"}"#,
+            "EASEMOB_UNREACHABLE",
+            "NOT_SENT",
+        ),
+        (
+            r#"{"kind":"reset_after","endpoint":"token"}"#,
+            "EASEMOB_UNREACHABLE",
+            "NOT_SENT",
+        ),
+        (
+            r#"{"kind":"silence","endpoint":"token"}"#,
+            "EASEMOB_UNREACHABLE",
+            "NOT_SENT",
+        ),
+        (
+            r#"{"kind":"outage","delay":"1m"}"#,
+            "EASEMOB_UNREACHABLE",
+            "NOT_SENT",
+        ),
+        (
+            r#"{"kind":"status","name":"message_rate"}"#,
+            "QUOTA_EXCEEDED",
+            "NOT_SENT",
+        ),
+        (
+            r#"{"kind":"status","name":"call_rate"}"#,
+            "QUOTA_EXCEEDED",
+            "NOT_SENT",
+        ),
+        (
+            r#"{"kind":"status","status":429}"#,
+            "QUOTA_EXCEEDED",
+            "NOT_SENT",
+        ),
+        (
+            r#"{"kind":"status","name":"plan_limit"}"#,
+            "PLAN_LIMIT_REACHED",
+            "NOT_SENT",
+        ),
+        (
+            r#"{"kind":"status","name":"feature_off"}"#,
+            "FEATURE_NOT_ENABLED",
+            "NOT_SENT",
+        ),
+        (
+            r#"{"kind":"status","name":"service_not_open"}"#,
+            "FEATURE_NOT_ENABLED",
+            "NOT_SENT",
+        ),
+        (
+            r#"{"kind":"status","name":"app_not_found"}"#,
+            "EASEMOB_APP_NOT_FOUND",
+            "NOT_SENT",
+        ),
+        (
+            r#"{"kind":"status","name":"no_permission"}"#,
+            "EASEMOB_REFUSED",
+            "NOT_SENT",
+        ),
+        (
+            r#"{"kind":"status","name":"media_type"}"#,
+            "EASEMOB_REFUSED",
+            "NOT_SENT",
+        ),
+        (
+            r#"{"kind":"status","status":418}"#,
+            "EASEMOB_REFUSED",
+            "NOT_SENT",
+        ),
     ])
     .await;
 }
@@ -164,21 +242,49 @@ async fn what_easemob_refuses_was_not_sent() {
 #[tokio::test]
 async fn what_leaves_the_answer_open_may_have_been_sent() {
     walk(&[
-        (r#"{"kind":"status","name":"request_timeout"}"#, "OUTCOME_UNKNOWN", "MAYBE_SENT"),
-        (r#"{"kind":"status","name":"internal"}"#, "OUTCOME_UNKNOWN", "MAYBE_SENT"),
-        (r#"{"kind":"status","name":"unavailable"}"#, "OUTCOME_UNKNOWN", "MAYBE_SENT"),
+        (
+            r#"{"kind":"status","name":"request_timeout"}"#,
+            "OUTCOME_UNKNOWN",
+            "MAYBE_SENT",
+        ),
+        (
+            r#"{"kind":"status","name":"internal"}"#,
+            "OUTCOME_UNKNOWN",
+            "MAYBE_SENT",
+        ),
+        (
+            r#"{"kind":"status","name":"unavailable"}"#,
+            "OUTCOME_UNKNOWN",
+            "MAYBE_SENT",
+        ),
         (r#"{"kind":"html"}"#, "OUTCOME_UNKNOWN", "MAYBE_SENT"),
-        (r#"{"kind":"html","status":200}"#, "OUTCOME_UNKNOWN", "MAYBE_SENT"),
+        (
+            r#"{"kind":"html","status":200}"#,
+            "OUTCOME_UNKNOWN",
+            "MAYBE_SENT",
+        ),
         (r#"{"kind":"redirect"}"#, "OUTCOME_UNKNOWN", "MAYBE_SENT"),
         (r#"{"kind":"truncated"}"#, "OUTCOME_UNKNOWN", "MAYBE_SENT"),
         (r#"{"kind":"oversized"}"#, "OUTCOME_UNKNOWN", "MAYBE_SENT"),
         (r#"{"kind":"without_ids"}"#, "OUTCOME_UNKNOWN", "MAYBE_SENT"),
-        (r#"{"kind":"reset_before"}"#, "OUTCOME_UNKNOWN", "MAYBE_SENT"),
+        (
+            r#"{"kind":"reset_before"}"#,
+            "OUTCOME_UNKNOWN",
+            "MAYBE_SENT",
+        ),
         (r#"{"kind":"reset_after"}"#, "OUTCOME_UNKNOWN", "MAYBE_SENT"),
         (r#"{"kind":"close"}"#, "OUTCOME_UNKNOWN", "MAYBE_SENT"),
         (r#"{"kind":"silence"}"#, "OUTCOME_UNKNOWN", "MAYBE_SENT"),
-        (r#"{"kind":"latency","delay":"1m"}"#, "OUTCOME_UNKNOWN", "MAYBE_SENT"),
-        (r#"{"kind":"slow","delay":"1s"}"#, "OUTCOME_UNKNOWN", "MAYBE_SENT"),
+        (
+            r#"{"kind":"latency","delay":"1m"}"#,
+            "OUTCOME_UNKNOWN",
+            "MAYBE_SENT",
+        ),
+        (
+            r#"{"kind":"slow","delay":"1s"}"#,
+            "OUTCOME_UNKNOWN",
+            "MAYBE_SENT",
+        ),
     ])
     .await;
 }
@@ -205,14 +311,18 @@ async fn an_outage_with_a_token_at_hand_was_not_sent() {
 #[tokio::test]
 async fn a_503_was_not_sent_where_the_app_says_so() {
     let started = start(|setup| setup.app(|app| app.treat_503_as_not_sent = true)).await;
-    let told = started.told(r#"{"kind":"status","name":"unavailable"}"#).await;
+    let told = started
+        .told(r#"{"kind":"status","name":"unavailable"}"#)
+        .await;
     assert_eq!(told, ("EASEMOB_BUSY".into(), "NOT_SENT".into()));
 }
 
 #[tokio::test]
 async fn a_deadline_before_the_first_byte_was_not_sent() {
     let started = start(|setup| setup).await;
-    started.fault(r#"{"kind":"latency","endpoint":"token","delay":"1m"}"#).await;
+    started
+        .fault(r#"{"kind":"latency","endpoint":"token","delay":"1m"}"#)
+        .await;
     let mut request = Request::new(says("late"));
     request.set_timeout(Duration::from_millis(300));
     let status = started.client.clone().send_message(request).await;
@@ -240,11 +350,26 @@ async fn a_full_gateway_sends_nothing() {
 #[tokio::test]
 async fn files_have_their_own_rows() {
     for (fault, reason) in [
-        (r#"{"kind":"status","name":"internal","endpoint":"upload"}"#, "UPLOAD_INTERRUPTED"),
-        (r#"{"kind":"reset_after","endpoint":"upload"}"#, "UPLOAD_INTERRUPTED"),
-        (r#"{"kind":"status","name":"file_too_large","endpoint":"upload"}"#, "FILE_TOO_LARGE"),
-        (r#"{"kind":"status","name":"file_not_found","endpoint":"download"}"#, "FILE_NOT_FOUND"),
-        (r#"{"kind":"status","name":"file_expired","endpoint":"download"}"#, "FILE_EXPIRED"),
+        (
+            r#"{"kind":"status","name":"internal","endpoint":"upload"}"#,
+            "UPLOAD_INTERRUPTED",
+        ),
+        (
+            r#"{"kind":"reset_after","endpoint":"upload"}"#,
+            "UPLOAD_INTERRUPTED",
+        ),
+        (
+            r#"{"kind":"status","name":"file_too_large","endpoint":"upload"}"#,
+            "FILE_TOO_LARGE",
+        ),
+        (
+            r#"{"kind":"status","name":"file_not_found","endpoint":"download"}"#,
+            "FILE_NOT_FOUND",
+        ),
+        (
+            r#"{"kind":"status","name":"file_expired","endpoint":"download"}"#,
+            "FILE_EXPIRED",
+        ),
     ] {
         let started = start(|setup| setup).await;
         started.fault(fault).await;
