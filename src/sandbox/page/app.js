@@ -16,7 +16,7 @@ const BATCH = 200;
 
 const $ = (id) => document.getElementById(id);
 const store = new Store();
-const view = { key: null, type: null, search: "", first: 0, selected: null, fresh: 0, follow: true, height: 0, behind: false, catchingUp: true };
+const view = { key: null, type: null, search: "", first: 0, selected: null, fresh: 0, follow: true, touched: -1000, behind: false, catchingUp: true };
 let faults = [];
 let live = false;
 let drawing = false;
@@ -96,6 +96,7 @@ function drawMessages() {
   const nodes = shown.map(messageRow);
   if (!list.length) nodes.push(empty());
   $("list").replaceChildren(older(shown.length < list.length), ...nodes);
+  drawFresh();
   toEnd();
 }
 
@@ -166,33 +167,48 @@ function atEnd() {
 function toEnd() {
   view.follow = true;
   $("messages").scrollTop = $("messages").scrollHeight;
-  view.fresh = 0;
-  $("fresh").hidden = true;
 }
 
 // Adds to the end of the list what belongs to it.
 function append(messages) {
   const mine = messages.filter((message) => store.matches(message, view.key, view.type, view.search));
   if (!mine.length) return;
+  // Who reads further up is left in peace, and told.
+  view.fresh += mine.length;
+  if (view.follow) showNewer(mine);
+  drawFresh();
+}
+
+function drawFresh() {
+  $("fresh").hidden = view.fresh === 0;
+  $("fresh").textContent = `↓ ${w("newMessages", view.fresh)}`;
+}
+
+// Puts these below those that are shown; those that went out of sight above make room.
+function showNewer(messages) {
   const list = $("list");
   list.querySelector(".empty")?.remove();
-  list.append(...mine.map(messageRow));
-  if (view.follow) {
-    // Those that went out of sight above make room.
-    while (list.childElementCount > 2 * PAGE + 1) {
-      list.children[1].remove();
-    }
-    const first = Number(list.children[1].dataset.sequence);
-    if (first > view.first) {
-      view.first = first;
-      list.firstElementChild.replaceWith(older(true));
-    }
-    toEnd();
-  } else {
-    view.fresh += mine.length;
-    $("fresh").hidden = false;
-    $("fresh").textContent = `↓ ${w("newMessages", view.fresh)}`;
+  list.append(...messages.map(messageRow));
+  view.fresh -= messages.length;
+  if (view.fresh > 0) return;
+  while (list.childElementCount > 2 * PAGE + 1) list.children[1].remove();
+  const first = Number(list.children[1].dataset.sequence);
+  if (first > view.first) {
+    view.first = first;
+    list.firstElementChild.replaceWith(older(true));
   }
+  toEnd();
+}
+
+// The next of those that came while somebody read further up.
+function catchUp() {
+  const last = Number($("list").lastElementChild.dataset.sequence);
+  const list = store.list(view.key, view.type, view.search);
+  const from = list.findIndex((message) => message.sequence > last);
+  if (from < 0) return;
+  view.fresh = list.length - from;
+  showNewer(list.slice(from, from + PAGE));
+  drawFresh();
 }
 
 function choose(change, enter) {
@@ -278,16 +294,18 @@ function theme(chosen) {
 
 $("search").addEventListener("input", (event) => choose({ search: event.target.value.trim().toLowerCase() }));
 $("back").addEventListener("click", () => choose({}, false));
-$("fresh").addEventListener("click", toEnd);
+$("fresh").addEventListener("click", drawMessages);
 // Pictures that come in and rows that find their height push the end away: who was at the end stays there.
-new ResizeObserver(() => {
-  view.height = $("messages").scrollHeight;
-  if (view.follow) $("messages").scrollTop = view.height;
-}).observe($("list"));
+new ResizeObserver(() => view.follow && toEnd()).observe($("list"));
+// Only who scrolls leaves the end: rows that come and go move it too.
+for (const input of ["wheel", "touchmove", "pointerdown", "keydown"]) {
+  $("messages").addEventListener(input, () => (view.touched = performance.now()), { passive: true });
+}
 $("messages").addEventListener("scroll", () => {
-  if ($("messages").scrollHeight !== view.height) return;
-  view.follow = atEnd();
-  if (view.follow) $("fresh").hidden = true;
+  if (atEnd()) {
+    if (view.fresh) catchUp();
+    else view.follow = true;
+  } else if (performance.now() - view.touched < 1000) view.follow = false;
 }, { passive: true });
 $("faults").addEventListener("click", () => openFaults($("fault-dialog"), faults));
 $("clear").addEventListener("click", () => {
