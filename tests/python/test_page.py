@@ -253,9 +253,22 @@ def test_a_thousand_messages_stay_fluid(page, stub, v1):
     expect(page.locator(".message").last).to_contain_text("number 99")
     # The document holds a window of them, whatever their number.
     assert page.locator(".message").count() <= 201
+    # Who reads further up is left there, and told of what comes.
+    page.locator("#messages").hover()
+    page.mouse.wheel(0, -2000)
+    page.wait_for_function("""() => {
+        const { scrollTop, clientHeight, scrollHeight } = document.getElementById("messages");
+        return scrollTop + clientHeight < scrollHeight - 500;
+    }""")
+    say(stub, v1, "the newest")
+    fresh = page.get_by_role("button", name="1 new")
+    expect(fresh).to_be_visible()
+    fresh.click()
+    expect(page.locator(".message").last).to_contain_text("the newest")
+    expect(page.locator(".message").last).to_be_in_viewport()
     page.locator("#messages").evaluate("(list) => list.scrollTop = 0")
     page.get_by_role("button", name="Load older").click()
-    expect(page.locator(".message").first).not_to_contain_text("number 9")
+    expect(page.locator(".message").first).to_contain_text("number 8")
     page.locator("#search").fill("number 123")
     expect(page.locator(".message")).to_have_count(1)
 

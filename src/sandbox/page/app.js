@@ -60,18 +60,44 @@ function drawConversations() {
     if (fits(conversation)) byKind.get(conversation.kind).push(conversation);
   }
   const newest = (conversation) => conversation.messages.at(-1).sequence;
-  const nodes = [conversationRow(null)];
+  const nodes = new Map([["", conversationRow(null)]]);
   for (const [kind, conversations] of groups) {
     if (!conversations.length) continue;
     conversations.sort((a, b) => newest(b) - newest(a));
-    nodes.push(h("h3", {}, w(kind), h("span", {}, conversations.length)));
-    nodes.push(...conversations.slice(0, MOST_CONVERSATIONS).map(conversationRow));
+    nodes.set(`${kind} head`, fill(`${kind} head`, "h3", w(kind), h("span", {}, conversations.length)));
+    for (const conversation of conversations.slice(0, MOST_CONVERSATIONS)) nodes.set(conversation.key, conversationRow(conversation));
     const hidden = conversations.length - MOST_CONVERSATIONS;
-    if (hidden > 0) nodes.push(h("p", { class: "more" }, w("more", hidden)));
+    if (hidden > 0) nodes.set(`${kind} more`, fill(`${kind} more`, "p", w("more", hidden)));
   }
-  const had = document.activeElement?.dataset?.key;
-  $("conversations").replaceChildren(...nodes);
-  if (had !== undefined) $("conversations").querySelector(`[data-key="${CSS.escape(had)}"]`)?.focus();
+  arrange($("conversations"), nodes);
+}
+
+// Rows of the conversations, by key. They stay while their words change: a click needs the row that it began on.
+const rows = new Map();
+
+function fill(key, tag, ...children) {
+  if (!rows.has(key)) rows.set(key, h(tag, tag === "button" ? { class: "conversation", "data-key": key } : { class: "more" }));
+  const row = rows.get(key);
+  row.replaceChildren(...children.filter(Boolean));
+  return row;
+}
+
+// Moves only what stands elsewhere, and drops what is no more.
+function arrange(parent, nodes) {
+  for (const [key, row] of rows) {
+    if (nodes.has(key)) continue;
+    row.remove();
+    rows.delete(key);
+  }
+  let at = parent.firstElementChild;
+  for (const node of nodes.values()) {
+    if (node === at) at = at.nextElementSibling;
+    else {
+      const focused = document.activeElement === node;
+      parent.insertBefore(node, at);
+      if (focused) node.focus({ preventScroll: true });
+    }
+  }
 }
 
 function conversationRow(conversation) {
@@ -80,12 +106,16 @@ function conversationRow(conversation) {
   const last = messages.at(-1);
   const chosen = view.key === key;
   if (chosen && conversation) conversation.unread = 0;
-  return h("button", { class: "conversation", "data-key": key ?? "", "aria-current": chosen ? "true" : null, onclick: () => choose({ key }, true) },
+  const row = fill(key ?? "", "button",
     conversation ? avatar(conversation.id, conversation.kind) : h("span", { class: "avatar all" }, icon("inbox")),
     h("span", { class: "name" }, conversation ? h("bdi", {}, conversation.id) : w("all")),
     h("time", {}, last ? time(last.received) : ""),
     h("span", { class: "preview" }, last ? h("bdi", {}, preview(last).slice(0, 120)) : ""),
     conversation?.unread ? h("b", { class: "unread" }, conversation.unread > 99 ? "99+" : conversation.unread) : null);
+  row.onclick = () => choose({ key }, true);
+  if (chosen) row.setAttribute("aria-current", "true");
+  else row.removeAttribute("aria-current");
+  return row;
 }
 
 // Draws the list anew, and shows its end.
