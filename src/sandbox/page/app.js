@@ -76,7 +76,7 @@ function drawConversations() {
 const rows = new Map();
 
 function fill(key, tag, ...children) {
-  if (!rows.has(key)) rows.set(key, h(tag, tag === "button" ? { class: "conversation", "data-key": key } : { class: "more" }));
+  if (!rows.has(key)) rows.set(key, h(tag, { class: { button: "conversation", p: "more" }[tag], "data-key": key }));
   const row = rows.get(key);
   row.replaceChildren(...children.filter(Boolean));
   return row;
