@@ -16,6 +16,7 @@ use crate::{
     sandbox::{self, Sandbox},
     server::{self, Gateway, Listener, on_signal},
     telemetry,
+    trace::Propagate,
 };
 
 /// Name of the app in the gateway.
@@ -26,7 +27,7 @@ pub(super) struct Args {
     /// Address of the gRPC port.
     #[arg(long, value_name = "ADDRESS", default_value_t = loopback(50051))]
     listen: SocketAddr,
-    /// Address of the operations port: /livez, /readyz.
+    /// Address of the operations port: /livez, /readyz, /metrics.
     #[arg(long, value_name = "ADDRESS", default_value_t = loopback(9090))]
     operations_listen: SocketAddr,
     /// Address of the sandbox.
@@ -47,10 +48,16 @@ fn loopback(port: u16) -> SocketAddr {
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let shutdown = on_signal()?;
-    telemetry::start(&telemetry::Config {
+    let config = telemetry::Config {
         log_format: telemetry::LogFormat::Text,
         log_filter: args.log.clone(),
-    })?;
+        // The sandbox is ours.
+        trace_easemob: Propagate::Trace,
+        ..telemetry::Config::default()
+    };
+    let flush_timeout = config.flush_timeout;
+    let registry = telemetry::registry(&config)?;
+    let telemetry = telemetry::start(&config)?;
     for (flag, address) in [
         ("--listen", args.listen),
         ("--operations-listen", args.operations_listen),
@@ -97,10 +104,17 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         config,
         delivery::Config::default(),
         media::Config::default(),
-    )?;
+        registry.clone(),
+    )?
+    .with_tracer(telemetry.tracer());
     // Callers wait in the listener's queue from here on.
     print!("{}", welcome(grpc, operations, &sandbox));
-    gateway.serve(listener, shutdown).await?;
+    let served = gateway.serve(listener, shutdown).await;
+    tokio::join!(
+        telemetry.stop(),
+        telemetry::push_last(registry, flush_timeout)
+    );
+    served?;
     Ok(())
 }
 

@@ -8,12 +8,12 @@ use std::{
 
 use clap::Args;
 use http::Uri;
-use tonic::{
-    Code, Status,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Code, Status, transport::Endpoint};
 
-use super::problem::Problem;
+use super::{
+    problem::Problem,
+    trace::{Noting, Trace},
+};
 use crate::proto::messaging_service_client::MessagingServiceClient;
 
 /// Time for a connection, where the command has more.
@@ -45,11 +45,17 @@ pub(super) struct Gateway {
     /// and downloads.
     #[arg(long, value_name = "TIME", value_parser = timeout)]
     pub(super) timeout: Option<Duration>,
+    /// The trace of the call, once there is an answer.
+    #[arg(skip)]
+    pub(super) trace: Trace,
 }
+
+/// A client that notes the trace of its call.
+pub(super) type Client = MessagingServiceClient<Noting>;
 
 /// A client, and the time that is left for its call.
 pub(super) struct Connection {
-    pub(super) client: MessagingServiceClient<Channel>,
+    pub(super) client: Client,
     pub(super) left: Duration,
     due: Instant,
 }
@@ -87,7 +93,7 @@ impl Gateway {
         match connected {
             Ok(Err(error)) => Err(self.not_connected(&error)),
             Ok(Ok(channel)) if !left.is_zero() => Ok(Connection {
-                client: MessagingServiceClient::new(channel),
+                client: MessagingServiceClient::new(self.trace.note(channel)),
                 left,
                 due,
             }),

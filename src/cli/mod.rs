@@ -1,5 +1,5 @@
-//! ROOF: the command line, one file or folder a command; `field`, `file`, `gateway`, `output` and `problem`
-//! are what those that call a gateway share.
+//! ROOF: the command line, one file or folder a command; `field`, `file`, `gateway`, `output`, `problem`
+//! and `trace` are what those that call a gateway share.
 
 pub mod config;
 mod dev;
@@ -12,6 +12,7 @@ mod problem;
 mod sandbox;
 mod send;
 mod serve;
+mod trace;
 mod upload;
 
 use std::{future::Future, process::ExitCode};

@@ -1,6 +1,6 @@
 //! What file and environment make of the settings, and what is said about those that are wrong.
 
-use std::{env, fs, path::PathBuf};
+use std::{env, fs, path::PathBuf, time::Duration};
 
 use proptest::prelude::*;
 
@@ -126,7 +126,7 @@ client_id = 'at the wrong place'
 [server]
 listn = '127.0.0.1:1'
 
-[telemetry.file]
+[delivery.file]
 path = 'log'
 
 [app.shop]
@@ -151,12 +151,12 @@ error: unknown key server.listn
   | ^^^^^
   = the nearest known key is server.listen
 
-error: unknown key telemetry.file
- --> gateway.toml:6:12
+error: unknown key delivery.file
+ --> gateway.toml:6:11
   |
-6 | [telemetry.file]
-  |            ^^^^
-  = known here: log_format, log_filter
+6 | [delivery.file]
+  |           ^^^^
+  = known here: calls_in_flight, queue
 
 error: unknown key app
  --> gateway.toml:9:2
@@ -558,8 +558,9 @@ fn the_reference_loads_as_it_is_and_with_every_key_set() {
         .collect();
     let loaded = load(&set.join("\n"), &[]).unwrap();
     assert_eq!(loaded.config.apps["shop"].org_name.as_deref(), Some("acme"));
+    assert_eq!(as_it_is.config.telemetry, telemetry::Config::default());
     let telemetry = &loaded.config.telemetry;
-    assert_eq!(text(telemetry), text(&telemetry::Config::default()));
+    assert_eq!(telemetry.metrics_interval, Some(Duration::from_secs(15)));
     let mut known = 0;
     schema::root().visit(&mut Vec::new(), &schema::example, &mut |_, node| {
         known += usize::from(matches!(node.kind, schema::Kind::Key(_)));

@@ -17,7 +17,9 @@ use crate::{
     id::FileId,
     media::{self, Section, Summary},
     message::MediaMessage,
+    metrics,
     proto::{FileRef, file_ref::Location},
+    trace::{Span, SpanKind},
 };
 
 /// What all transfers of the process go by.
@@ -50,6 +52,13 @@ impl Transfers {
     /// The settings.
     pub fn config(&self) -> &media::Config {
         &self.config
+    }
+
+    /// How many are under way.
+    pub fn active(&self) -> usize {
+        self.config
+            .transfers_in_flight
+            .saturating_sub(self.places.available_permits())
     }
 
     fn place(&self) -> Result<OwnedSemaphorePermit, Failure> {
@@ -197,6 +206,26 @@ impl Delivery {
         store: &Store,
         upload: &SharedUpload,
     ) -> Result<StoredFile, Failure> {
+        let span = Span::of_current(SpanKind::Internal, "upload file");
+        let stored = span.clone().scope(self.store_in_span(app, store, upload));
+        let stored = stored.await;
+        span.record(|span| match &stored {
+            Ok(stored) => {
+                let size = i64::try_from(stored.summary.size_bytes).unwrap_or(i64::MAX);
+                span.set("easemob.upload.bytes", size);
+            }
+            Err(Failure::Upload(_)) => span.fail("caller"),
+            Err(_) => span.fail("easemob"),
+        });
+        stored
+    }
+
+    async fn store_in_span(
+        &self,
+        app: &App,
+        store: &Store,
+        upload: &SharedUpload,
+    ) -> Result<StoredFile, Failure> {
         let route = self.route(app);
         let token = route.tokens.ready().await?;
         let stored = route
@@ -251,6 +280,7 @@ impl Delivery {
         let config = Arc::clone(&self.transfers.config);
         let until = Instant::now() + config.transfer_timeout;
         let route = self.route(app);
+        let span = Span::of_current(SpanKind::Internal, "download file");
         let open = async |token: &easemob::Token| {
             let timeout = config.answer_timeout;
             route
@@ -258,23 +288,29 @@ impl Delivery {
                 .open(file, secret, thumbnail, token, timeout)
                 .await
         };
-        let token = route.tokens.ready().await?;
-        let response = match open(&token).await {
-            // Nothing was read yet, so that a new token may have another try.
-            Err(error) if error.kind == Kind::TokenRefused => {
-                let token = route.tokens.replace(&token).await?;
-                open(&token).await.map_err(|error| match error.kind {
-                    Kind::TokenRefused => error.with_kind(Kind::CredentialsRejected),
-                    _ => error,
-                })?
+        let opened = async {
+            let token = route.tokens.ready().await?;
+            match open(&token).await {
+                // Nothing was read yet, so that a new token may have another try.
+                Err(error) if error.kind == Kind::TokenRefused => {
+                    let token = route.tokens.replace(&token).await?;
+                    open(&token).await.map_err(|error| match error.kind {
+                        Kind::TokenRefused => error.with_kind(Kind::CredentialsRejected),
+                        _ => error,
+                    })
+                }
+                response => response,
             }
-            response => response?,
         };
+        let opened = span.clone().scope(opened).await;
+        let response = opened.inspect_err(|_| span.record(|span| span.fail("easemob")))?;
         Ok(Download {
             response,
             until,
             stall_timeout: config.stall_timeout,
             closing: self.transfers.closing.clone(),
+            span,
+            downloaded: route.downloaded.clone(),
             _place: place,
         })
     }
@@ -296,6 +332,9 @@ pub struct Download {
     until: Instant,
     stall_timeout: Duration,
     closing: CancellationToken,
+    // Until the caller has the last byte, or none of the rest.
+    span: Span,
+    downloaded: metrics::Bytes,
     _place: OwnedSemaphorePermit,
 }
 
@@ -313,6 +352,7 @@ impl Download {
     /// The next bytes; none at the end. What breaks off is an error, never a short file.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
         let broken = |what: &str| {
+            self.span.record(|span| span.fail("broken off"));
             let what = format!("the download broke off: {what}");
             Failure::from(
                 easemob::Error::new(Kind::Unreachable, what)
@@ -323,7 +363,10 @@ impl Download {
         tokio::select! {
             biased;
             chunk = timeout_at(due, self.response.chunk()) => match chunk {
-                Ok(Ok(chunk)) => Ok(chunk),
+                Ok(Ok(chunk)) => {
+                    self.downloaded.add(chunk.as_ref().map_or(0, |chunk| chunk.len() as u64));
+                    Ok(chunk)
+                }
                 Ok(Err(_error)) => Err(broken("the connection to Easemob was lost")),
                 Err(_elapsed) => Err(broken("Easemob stood still, or it took too long")),
             },

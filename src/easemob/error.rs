@@ -68,6 +68,28 @@ impl Kind {
     pub fn may_have_taken_effect(self) -> bool {
         matches!(self, Self::OutcomeUnknown)
     }
+
+    /// Name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::MessageTooLarge => "message_too_large",
+            Self::TokenRefused => "token_refused",
+            Self::CredentialsRejected => "credentials_rejected",
+            Self::QuotaExceeded => "quota_exceeded",
+            Self::PlanLimitReached => "plan_limit_reached",
+            Self::FeatureNotEnabled => "feature_not_enabled",
+            Self::AppNotFound => "app_not_found",
+            Self::Refused => "refused",
+            Self::Unreachable => "unreachable",
+            Self::Busy => "busy",
+            Self::FileTooLarge => "file_too_large",
+            Self::FileNotFound => "file_not_found",
+            Self::FileExpired => "file_expired",
+            Self::UploadInterrupted => "upload_interrupted",
+            Self::OutcomeUnknown => "outcome_unknown",
+        }
+    }
 }
 
 /// What an answer of Easemob tells about an error.
@@ -103,6 +125,11 @@ impl Error {
             error_code: None,
         });
         error
+    }
+
+    /// HTTP status of Easemob's answer, where there was one.
+    pub fn http_status(&self) -> Option<u16> {
+        self.answer.as_ref().map(|answer| answer.http_status)
     }
 
     /// The same error with the time after which a repeat may succeed.

@@ -1,5 +1,6 @@
 //! FLOOR 2: the one way out. Easemob's REST API as typed methods.
 
+mod endpoint;
 mod error;
 mod first_byte;
 mod media;
@@ -15,6 +16,11 @@ use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
+use self::{
+    endpoint::Endpoint,
+    token::Fetched,
+    transport::{Call, Transport},
+};
 pub use self::{
     error::{Answer, Error, Kind},
     first_byte::FirstByte,
@@ -22,20 +28,49 @@ pub use self::{
     message::Accepted,
     token::{Token, Tokens},
 };
-use self::{
-    token::Fetched,
-    transport::{Call, Transport},
+use crate::{
+    app::App,
+    message::Kind as TargetKind,
+    metrics::{self, Fetches, Gauge, Gauges},
 };
-use crate::{app::App, message::Kind as TargetKind};
 
 /// The REST API of one app, over connections of its own.
 #[derive(Debug)]
 pub struct Client {
     app: Arc<App>,
     transport: Transport,
-    // Parsed once: one URL a kind of target, in the order of `TargetKind::ALL`.
-    urls: [Url; TargetKind::ALL.len()],
-    files_url: Url,
+    // Made once: one a kind of target, in the order of `TargetKind::ALL`.
+    sends: [Endpoint; TargetKind::ALL.len()],
+    upload: Endpoint,
+    download: Endpoint,
+    metrics: Metrics,
+}
+
+/// What the calls of one app are recorded with.
+#[derive(Debug)]
+struct Metrics {
+    // In the order of `TargetKind::ALL`.
+    sends: [metrics::Endpoint; TargetKind::ALL.len()],
+    upload: metrics::Endpoint,
+    download: metrics::Endpoint,
+    uploaded: metrics::Bytes,
+}
+
+impl Metrics {
+    fn new(app: &App, host: &Url, calls: &metrics::Calls) -> Self {
+        let endpoint = |method, name| calls.endpoint(&app.name, host_of(host), method, name);
+        Self {
+            sends: TargetKind::ALL.map(|kind| endpoint("POST", kind.name())),
+            upload: endpoint("POST", "upload"),
+            download: endpoint("GET", "download"),
+            uploaded: calls.bytes(&app.name, "upload"),
+        }
+    }
+}
+
+fn host_of(url: &Url) -> (&str, u16) {
+    let port = url.port_or_known_default().unwrap_or_default();
+    (url.host_str().unwrap_or_default(), port)
 }
 
 /// An app's settings that no connection can be made with.
@@ -48,18 +83,21 @@ pub struct SetupError {
 
 impl Client {
     /// A client for an app. Its connections belong to the runtime that first uses them.
-    pub fn new(app: &Arc<App>) -> Result<Self, SetupError> {
-        let url = |kind: TargetKind| parse(app, kind.path());
+    pub fn new(app: &Arc<App>, calls: &metrics::Calls) -> Result<Self, SetupError> {
+        let send = |kind: TargetKind| Endpoint::send(app, kind);
         let [users, groups, group_members, rooms, room_members] = TargetKind::ALL;
+        let upload = Endpoint::upload(app)?;
         Ok(Self {
             transport: transport(app)?,
-            files_url: parse(app, "/chatfiles")?,
-            urls: [
-                url(users)?,
-                url(groups)?,
-                url(group_members)?,
-                url(rooms)?,
-                url(room_members)?,
+            metrics: Metrics::new(app, &upload.url, calls),
+            upload,
+            download: Endpoint::download(app)?,
+            sends: [
+                send(users)?,
+                send(groups)?,
+                send(group_members)?,
+                send(rooms)?,
+                send(room_members)?,
             ],
             app: Arc::clone(app),
         })
@@ -72,27 +110,72 @@ impl Client {
 }
 
 /// The tokens of an app, fetched on this runtime over connections of their own.
-pub fn tokens(app: &Arc<App>, runtime: Handle) -> Result<Arc<Tokens>, SetupError> {
+pub fn tokens(
+    app: &Arc<App>,
+    runtime: Handle,
+    calls: &metrics::Calls,
+    gauges: &Gauges,
+) -> Result<Arc<Tokens>, SetupError> {
     let transport = Arc::new(transport(app)?);
-    let url = parse(app, "/token")?;
-    let app = Arc::clone(app);
-    Ok(Tokens::new(runtime, move || {
-        fetch_token(Arc::clone(&app), Arc::clone(&transport), url.clone())
-    }))
+    let way = Endpoint::token(app)?;
+    let fetcher = Arc::new(Fetcher {
+        endpoint: calls.endpoint(&app.name, host_of(&way.url), "POST", "token"),
+        fetches: calls.fetches(&app.name),
+        app: Arc::clone(app),
+        transport,
+        way,
+    });
+    let tokens = Tokens::new(runtime, move || Arc::clone(&fetcher).fetch());
+    observe(&tokens, &app.name, gauges);
+    Ok(tokens)
+}
+
+/// Whether the token is fresh, for whoever asks.
+fn observe(tokens: &Arc<Tokens>, app: &str, gauges: &Gauges) {
+    let app = [opentelemetry::KeyValue::new("app", app.to_owned())];
+    let current = Arc::downgrade(tokens);
+    gauges.observe(Gauge::TokenAge, &app, move || {
+        Some(current.upgrade()?.age()?.as_secs_f64())
+    });
+    let current = Arc::downgrade(tokens);
+    gauges.observe(Gauge::TokenTimeLeft, &app, move || {
+        Some(current.upgrade()?.time_left()?.as_secs_f64())
+    });
+}
+
+/// Fetches the tokens of one app.
+struct Fetcher {
+    app: Arc<App>,
+    transport: Arc<Transport>,
+    way: Endpoint,
+    endpoint: metrics::Endpoint,
+    fetches: Fetches,
+}
+
+impl Fetcher {
+    async fn fetch(self: Arc<Self>) -> Result<Fetched, Error> {
+        let attempt = self.endpoint.attempt();
+        let fetched = fetch_token(&self.app, &self.transport, &self.way).await;
+        record(attempt, &fetched);
+        let outcome = fetched.as_ref().map(|_token| ());
+        self.fetches
+            .ended(outcome.map_err(|error| error.kind.name()));
+        fetched
+    }
+}
+
+/// How an attempt ended.
+fn record<T>(attempt: metrics::Attempt<'_>, outcome: &Result<T, Error>) {
+    match outcome {
+        Ok(_) => attempt.ok(),
+        Err(error) => attempt.failed(error.kind.name(), error.http_status()),
+    }
 }
 
 fn transport(app: &Arc<App>) -> Result<Transport, SetupError> {
     Transport::new(app).map_err(|error| SetupError {
         app: app.name.to_string(),
         what: format!("no client for Easemob with these settings: {error:?}"),
-    })
-}
-
-fn parse(app: &App, path: &str) -> Result<Url, SetupError> {
-    // Every segment has been checked with the settings, so that none can leave its place.
-    Url::parse(&format!("{}{path}", app.base_url)).map_err(|error| SetupError {
-        app: app.name.to_string(),
-        what: format!("base_url: {error}"),
     })
 }
 
@@ -110,14 +193,18 @@ struct TokenReply {
     expires_in: serde_json::Value,
 }
 
-async fn fetch_token(app: Arc<App>, transport: Arc<Transport>, url: Url) -> Result<Fetched, Error> {
+async fn fetch_token(
+    app: &App,
+    transport: &Transport,
+    endpoint: &Endpoint,
+) -> Result<Fetched, Error> {
     let request = TokenRequest {
         grant_type: "client_credentials",
         client_id: &app.client_id,
         client_secret: app.client_secret.expose_secret(),
     };
     let call = Call {
-        url,
+        endpoint,
         authorization: None,
         json: serde_json::to_vec(&request).expect("strings always serialise"),
         first_byte: FirstByte::default(),

@@ -14,6 +14,7 @@ use http::HeaderValue;
 use tokio::{runtime::Handle, sync::watch, time::Instant};
 
 use super::error::{Error, Kind};
+use crate::trace::{self, Span, SpanKind};
 
 /// No token is fetched more often than this because one was refused or a fetch was rejected: asking
 /// too often gets an account blocked.
@@ -31,6 +32,7 @@ const MAX_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3_600);
 pub struct Token {
     /// `Bearer …`, marked sensitive.
     pub(super) authorization: HeaderValue,
+    fetched_at: Instant,
     renew_at: Instant,
     usable_until: Instant,
 }
@@ -118,6 +120,7 @@ impl Tokens {
                             "Easemob refuses tokens that it has only just given out",
                         ));
                     }
+                    trace::current().event("token.refused", []);
                     state.forced_at = Some(now);
                     self.current.store(None);
                 }
@@ -127,6 +130,17 @@ impl Tokens {
             self.start_locked(&mut state, now)?
         };
         outcome_of(running).await
+    }
+
+    /// Time since the token was fetched, if there is one.
+    pub fn age(&self) -> Option<Duration> {
+        Some(self.current.load().as_ref()?.fetched_at.elapsed())
+    }
+
+    /// Time for which it will be used; none is left of one that is no longer used.
+    pub fn time_left(&self) -> Option<Duration> {
+        let until = self.current.load().as_ref()?.usable_until;
+        Some(until.saturating_duration_since(Instant::now()))
     }
 
     fn usable(&self, now: Instant) -> Option<Arc<Token>> {
@@ -152,9 +166,12 @@ impl Tokens {
         let (sender, receiver) = watch::channel(None);
         state.running = Some(receiver.clone());
         let this = Arc::clone(self);
+        // Part of the work that found it missing, which may be over first.
+        trace::current().event("token.fetch", []);
+        let span = Span::of_current(SpanKind::Internal, "fetch token");
         self.runtime.spawn(async move {
             // In a task of its own: a panic must not leave everybody waiting for this fetch for ever.
-            let fetched = tokio::spawn((this.fetch)()).await;
+            let fetched = tokio::spawn(span.scope((this.fetch)())).await;
             let fault = |_panic| Err(Error::new(Kind::Unreachable, "no token: a fault of ours"));
             let outcome = this.settle(fetched.unwrap_or_else(fault));
             // Nobody waits for a renewal in the background.
@@ -221,6 +238,7 @@ impl Token {
         let reserve = (lifetime / 10).min(Duration::from_secs(60));
         Self {
             authorization: fetched.authorization,
+            fetched_at: now,
             renew_at: now + renew_after,
             usable_until: now + lifetime - reserve,
         }

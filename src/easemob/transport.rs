@@ -14,6 +14,7 @@ use http_body::Body;
 use reqwest::{Client, Url, redirect};
 
 use super::{
+    endpoint::{Attempt, Endpoint},
     error::{self, Error, Kind},
     first_byte::{FirstByte, NotedBody},
 };
@@ -62,8 +63,8 @@ pub(super) struct Broken {
 }
 
 /// A request to send.
-pub(super) struct Call {
-    pub(super) url: Url,
+pub(super) struct Call<'a> {
+    pub(super) endpoint: &'a Endpoint,
     pub(super) authorization: Option<HeaderValue>,
     pub(super) json: Vec<u8>,
     pub(super) first_byte: FirstByte,
@@ -81,20 +82,31 @@ impl Transport {
     }
 
     /// Sends the call and reads its answer to the end.
-    pub(super) async fn post(&self, call: Call) -> Result<Reply, Broken> {
+    pub(super) async fn post(&self, call: Call<'_>) -> Result<Reply, Broken> {
         let timeout = call.timeout;
-        match tokio::time::timeout(timeout, self.post_untimed(call)).await {
-            Ok(result) => result,
-            Err(_elapsed) => Err(Broken {
-                what: format!("no answer within {} s", timeout.as_secs_f32()),
-                http_status: None,
-            }),
+        let mut attempt = Attempt::begin(call.endpoint);
+        match tokio::time::timeout(timeout, self.post_untimed(call, &attempt)).await {
+            Ok(Ok(reply)) => {
+                attempt.answered(reply.status);
+                Ok(reply)
+            }
+            Ok(Err(broken)) => {
+                attempt.broken("connection", broken.http_status);
+                Err(broken)
+            }
+            Err(_elapsed) => {
+                attempt.broken("timeout", None);
+                Err(Broken {
+                    what: format!("no answer within {} s", timeout.as_secs_f32()),
+                    http_status: None,
+                })
+            }
         }
     }
 
-    async fn post_untimed(&self, call: Call) -> Result<Reply, Broken> {
+    async fn post_untimed(&self, call: Call<'_>, attempt: &Attempt) -> Result<Reply, Broken> {
         let body = NotedBody::new(Bytes::from(call.json), call.first_byte);
-        let mut request = reqwest::Request::new(http::Method::POST, call.url);
+        let mut request = reqwest::Request::new(http::Method::POST, call.endpoint.url.clone());
         let headers = request.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,
@@ -104,6 +116,7 @@ impl Transport {
         if let Some(authorization) = call.authorization {
             headers.insert(header::AUTHORIZATION, authorization);
         }
+        attempt.inject(headers);
         *request.body_mut() = Some(reqwest::Body::wrap(body));
 
         let response = self
@@ -121,31 +134,44 @@ impl Transport {
     /// long and makes progress is no failure.
     pub(super) async fn upload<B>(
         &self,
-        url: Url,
+        endpoint: &Endpoint,
         headers: HeaderMap,
         body: B,
     ) -> Result<Reply, String>
     where
         B: Body<Data = Bytes, Error: StdError + Send + Sync> + Send + Sync + 'static,
     {
-        let mut request = reqwest::Request::new(http::Method::POST, url);
+        let mut attempt = Attempt::begin(endpoint);
+        let mut request = reqwest::Request::new(http::Method::POST, endpoint.url.clone());
         *request.headers_mut() = headers;
+        attempt.inject(request.headers_mut());
         *request.body_mut() = Some(reqwest::Body::wrap(body));
-        let response = self.client().execute(request).await.map_err(describe)?;
-        read(response).await.map_err(|broken| broken.what)
+        let uploaded = async {
+            let response = self.client().execute(request).await.map_err(describe)?;
+            read(response).await.map_err(|broken| broken.what)
+        };
+        let uploaded = uploaded.await;
+        match &uploaded {
+            Ok(reply) => attempt.answered(reply.status),
+            Err(_) => attempt.broken("connection", None),
+        }
+        uploaded
     }
 
     /// Opens a download: its head has arrived within the time, and says that the bytes follow.
     pub(super) async fn download(
         &self,
+        endpoint: &Endpoint,
         url: Url,
         headers: HeaderMap,
         timeout: Duration,
     ) -> Result<reqwest::Response, Error> {
         let unreachable =
             |what| Error::new(Kind::Unreachable, what).with_retry_after(Duration::from_secs(1));
+        let mut attempt = Attempt::begin(endpoint);
         let mut request = reqwest::Request::new(http::Method::GET, url);
         *request.headers_mut() = headers;
+        attempt.inject(request.headers_mut());
         let opened = async {
             let response = self.client().execute(request).await.map_err(describe)?;
             match response.status().as_u16() {
@@ -154,13 +180,23 @@ impl Transport {
             }
         };
         match tokio::time::timeout(timeout, opened).await {
-            Ok(Ok(Ok(response))) => Ok(response),
-            Ok(Ok(Err(reply))) => Err(error::of_download(&reply)),
-            Ok(Err(what)) => Err(unreachable(what)),
-            Err(_elapsed) => Err(unreachable(format!(
-                "no answer within {} s",
-                timeout.as_secs_f32()
-            ))),
+            Ok(Ok(Ok(response))) => {
+                attempt.answered(response.status().as_u16());
+                Ok(response)
+            }
+            Ok(Ok(Err(reply))) => {
+                attempt.answered(reply.status);
+                Err(error::of_download(&reply))
+            }
+            Ok(Err(what)) => {
+                attempt.broken("connection", None);
+                Err(unreachable(what))
+            }
+            Err(_elapsed) => {
+                attempt.broken("timeout", None);
+                let seconds = timeout.as_secs_f32();
+                Err(unreachable(format!("no answer within {seconds} s")))
+            }
         }
     }
 

@@ -21,10 +21,12 @@ use crate::{
     app::Apps,
     caller::Caller,
     delivery::Delivery,
+    metrics::Rpc,
     proto::{
         self, ErrorReason,
         messaging_service_server::{MessagingService, MessagingServiceServer},
     },
+    trace::Tracer,
 };
 
 /// What the service is made of. One for each shard.
@@ -38,7 +40,7 @@ pub struct Messaging {
     pub default_deadline: Duration,
 }
 
-/// Bounds of the service as a whole, shared by all shards.
+/// What holds for the service as a whole, shared by all shards.
 #[derive(Debug, Clone)]
 pub struct Bounds {
     /// Places for requests under way.
@@ -47,12 +49,15 @@ pub struct Bounds {
     pub max_request_bytes: usize,
     /// Bounds of the callers' deadlines.
     pub timeouts: Timeouts,
+    /// What begins the traces of requests.
+    pub tracer: Arc<Tracer>,
 }
 
 /// Everything that is served on the gRPC port, with the layers that hold for every RPC.
 pub fn service<H>(
     messaging: Messaging,
     bounds: &Bounds,
+    rpc: &Rpc,
     health: H,
 ) -> impl Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible, Future: Send>
 + Clone
@@ -80,7 +85,11 @@ where
         .prepare();
     // From the outside in.
     tower::ServiceBuilder::new()
-        // Outermost: whatever is refused below gets an ErrorInfo, and a panic ends in an answer.
+        // Outermost: every answer names its trace, also those of the layers below.
+        .layer(layer::TraceLayer::new(Arc::clone(&bounds.tracer)))
+        // Around all others: it measures what the caller sees, and knows the trace.
+        .layer(layer::MetricsLayer::new(rpc))
+        // Next: whatever is refused below gets an ErrorInfo, and a panic ends in an answer.
         .layer(layer::ErrorsLayer)
         // Before any work is done for the request.
         .layer(layer::InFlightLayer::new(Arc::clone(&bounds.in_flight)))

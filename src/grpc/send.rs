@@ -14,6 +14,7 @@ use crate::{
     invalid::{Field, Violations},
     message::Message,
     proto::{self, ErrorReason},
+    trace,
 };
 
 pub(super) async fn send_message(
@@ -64,7 +65,10 @@ pub(super) fn noted<T: Clone + Send + Sync + 'static, R>(
 
 pub(super) fn app(messaging: &Messaging, caller: &Caller, name: &str) -> Result<Arc<App>, Problem> {
     match messaging.apps.get(name) {
-        Some(app) if caller.may_use(&app.name) => Ok(Arc::clone(app)),
+        Some(app) if caller.may_use(&app.name) => {
+            trace::current().set("easemob.app", Arc::clone(&app.name));
+            Ok(Arc::clone(app))
+        }
         None if name.is_empty() => {
             let violations = Violations::default();
             violations.root().child("app").refuse::<()>(

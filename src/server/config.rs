@@ -17,7 +17,7 @@ pub struct Config {
     /// are until `auth` is set up.
     pub listen: SocketAddr,
 
-    /// Address and port of the operations pages (`/livez`, `/readyz`). Plain HTTP without
+    /// Address and port of the operations pages (`/livez`, `/readyz`, `/metrics`). Plain HTTP without
     /// authentication: keep it inside the cluster.
     pub operations_listen: SocketAddr,
 

@@ -29,6 +29,7 @@ use super::{
     preface::{self, Prefaced},
     request_body::RequestBody,
 };
+use crate::metrics::{Handshake, Handshakes};
 
 /// What answers the requests: in practice tonic's routes below the layers of the gateway.
 pub trait GrpcService:
@@ -65,6 +66,8 @@ pub(super) struct Rules {
     pub(super) draining: CancellationToken,
     /// Cancelled when they are to end.
     pub(super) cut: CancellationToken,
+    /// How the handshakes went.
+    pub(super) handshakes: Handshakes,
 }
 
 /// A connection that nobody has looked at yet.
@@ -118,17 +121,23 @@ pub(super) async fn serve<S: GrpcService>(
     let mut place = arrival.place;
     let (io, _permit) = tokio::select! {
         shaken = timeout_at(arrival.handshake_until, handshake(socket, &rules)) => match shaken {
-            Ok(Ok(ready)) => ready,
+            Ok(Ok(ready)) => {
+                rules.handshakes.ended(Handshake::Served);
+                ready
+            }
             Ok(Err(error)) => {
+                rules.handshakes.ended(Handshake::Failed);
                 debug!(%peer, %error, "a handshake failed");
                 return;
             }
             Err(_) => {
+                rules.handshakes.ended(Handshake::TimedOut);
                 debug!(%peer, "a handshake took too long, or no place came free");
                 return;
             }
         },
         () = place.lost() => {
+            rules.handshakes.ended(Handshake::GaveWay);
             debug!(%peer, "a handshake gave way to a newer one");
             return;
         }

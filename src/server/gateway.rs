@@ -1,8 +1,12 @@
 //! The gateway's parts, each built once and handed to the floor above it: apps and tokens for the
 //! process, connections to Easemob and the service for each shard.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use opentelemetry::KeyValue;
 use tokio::{runtime::Handle, sync::Semaphore, time::sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +17,8 @@ use crate::{
     easemob::{self, Tokens},
     grpc::{self, Bounds, Messaging, Timeouts},
     media,
+    metrics::{Gauge, Metrics, Registry},
+    trace::Tracer,
 };
 
 /// A gateway, ready to be served.
@@ -25,6 +31,7 @@ pub struct Gateway {
     bounds: Bounds,
     transfers: Transfers,
     readiness: Readiness,
+    registry: Registry,
 }
 
 impl Gateway {
@@ -35,13 +42,18 @@ impl Gateway {
         config: Config,
         delivery: delivery::Config,
         media: media::Config,
+        registry: Registry,
     ) -> anyhow::Result<Self> {
         let runtime = Handle::try_current()?;
         let tokens: Result<Vec<_>, easemob::SetupError> = apps
             .iter()
-            .map(|app| Ok((Arc::clone(app), easemob::tokens(app, runtime.clone())?)))
+            .map(|app| {
+                let Metrics { calls, gauges, .. } = registry.metrics();
+                let tokens = easemob::tokens(app, runtime.clone(), calls, gauges)?;
+                Ok((Arc::clone(app), tokens))
+            })
             .collect();
-        Ok(Self {
+        let gateway = Self {
             tokens: tokens?,
             apps: Arc::new(apps),
             bounds: Bounds {
@@ -51,12 +63,22 @@ impl Gateway {
                     default: config.default_deadline,
                     max: config.max_deadline,
                 },
+                tracer: Arc::default(),
             },
             transfers: Transfers::new(media),
             readiness: Readiness::new(),
             config,
             delivery,
-        })
+            registry,
+        };
+        gateway.observe();
+        Ok(gateway)
+    }
+
+    /// The same, with traces of this tracer. Without one, requests have IDs, and nothing is recorded.
+    pub fn with_tracer(mut self, tracer: Arc<Tracer>) -> Self {
+        self.bounds.tracer = tracer;
+        self
     }
 
     /// Serves until `shutdown` is cancelled and what was then under way has ended.
@@ -67,8 +89,9 @@ impl Gateway {
     ) -> anyhow::Result<DrainReport> {
         let config = self.config.clone();
         let readiness = self.readiness.clone();
+        let registry = self.registry.clone();
         let service = move |shard: &Shard| self.service(shard);
-        serve(listener, &config, &readiness, service, shutdown).await
+        serve(listener, &config, &readiness, &registry, service, shutdown).await
     }
 
     /// The service of one shard, with connections to Easemob of its own.
@@ -76,6 +99,7 @@ impl Gateway {
         // What waits for its turn still has a whole call before it; a transfer has only to be told.
         let longest_call = self.apps.iter().map(|app| app.timeouts.call).max();
         let longest_call = longest_call.unwrap_or_default();
+        let metrics = self.registry.metrics();
         let delivery = Delivery::new(
             self.tokens.iter().cloned(),
             &self.delivery,
@@ -83,6 +107,7 @@ impl Gateway {
             self.closing(shard, longest_call),
             self.transfers
                 .until(self.closing(shard, Duration::from_secs(2))),
+            metrics,
         )?;
         let messaging = Messaging {
             apps: Arc::clone(&self.apps),
@@ -90,7 +115,33 @@ impl Gateway {
             default_deadline: self.config.default_deadline,
         };
         let health = self.readiness.health_service();
-        Ok(grpc::service(messaging, &self.bounds, health))
+        Ok(grpc::service(messaging, &self.bounds, &metrics.rpc, health))
+    }
+
+    /// Has metrics tell what all shards share.
+    fn observe(&self) {
+        let gauges = &self.registry.metrics().gauges;
+        let version = KeyValue::new("version", env!("CARGO_PKG_VERSION"));
+        gauges.observe(Gauge::Build, &[version], || Some(1.0));
+        let began = Instant::now();
+        gauges.observe(Gauge::Uptime, &[], move || {
+            Some(began.elapsed().as_secs_f64())
+        });
+        let requests = Arc::clone(&self.bounds.in_flight);
+        let limit = self.config.max_requests_in_flight;
+        gauges.observe_places(
+            (Gauge::RequestsActive, Gauge::RequestsLimit),
+            &[],
+            limit,
+            move || limit.saturating_sub(requests.available_permits()),
+        );
+        let transfers = self.transfers.clone();
+        gauges.observe_places(
+            (Gauge::TransfersActive, Gauge::TransfersLimit),
+            &[],
+            transfers.config().transfers_in_flight,
+            move || transfers.active(),
+        );
     }
 
     /// Cancelled when this much is left of the drain. Until then a drain goes on with what there is, so

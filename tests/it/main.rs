@@ -14,6 +14,7 @@ mod architecture;
 mod cli;
 mod faults;
 mod media;
+mod metrics;
 mod send;
 mod server;
 mod support;

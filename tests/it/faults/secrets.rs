@@ -7,6 +7,7 @@ use easemob_gateway::{
     app::{App, Apps},
     invalid::Violations,
     message::Message,
+    metrics::Registry,
     proto::{self, file_ref::Location, message::Content, message::Extension},
     server::Gateway,
 };
@@ -327,6 +328,13 @@ async fn debug_texts_hold_neither_secrets_nor_content() {
     }
     let apps = Apps::new([app], None);
     assert_tight("apps", &format!("{apps:?}"));
-    let gateway = Gateway::new(apps, setup.server, setup.delivery, setup.media).unwrap();
+    let gateway = Gateway::new(
+        apps,
+        setup.server,
+        setup.delivery,
+        setup.media,
+        Registry::unexported().unwrap(),
+    )
+    .unwrap();
     assert_tight("gateway", &format!("{:?}", Arc::new(gateway)));
 }

@@ -7,6 +7,7 @@ use easemob_gateway::{
     delivery,
     invalid::Violations,
     media,
+    metrics::Registry,
     proto::messaging_service_client::MessagingServiceClient,
     server::{self, DrainReport, Gateway, Listener},
 };
@@ -121,7 +122,14 @@ impl Setup {
             listener.local_addr().unwrap(),
             listener.operations_addr().unwrap(),
         );
-        let gateway = Gateway::new(apps, self.server, self.delivery, self.media).unwrap();
+        let gateway = Gateway::new(
+            apps,
+            self.server,
+            self.delivery,
+            self.media,
+            Registry::unexported().unwrap(),
+        )
+        .unwrap();
         started.send(addresses).unwrap();
         gateway.serve(listener, shutdown).await.unwrap()
     }
@@ -157,12 +165,26 @@ impl TestGateway {
 
     /// The status of a page of the operations port.
     pub async fn page(&self, page: &str) -> u16 {
+        self.get(page).await.0
+    }
+
+    /// Its metrics, as Prometheus reads them.
+    pub async fn metrics(&self) -> String {
+        let (status, text) = self.get("metrics").await;
+        assert_eq!(status, 200, "{text}");
+        text
+    }
+
+    /// Status and text of a page.
+    async fn get(&self, page: &str) -> (u16, String) {
         let mut socket = TcpStream::connect(self.operations).await.unwrap();
         let request = format!("GET /{page} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n");
         socket.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         socket.read_to_string(&mut answer).await.unwrap();
-        answer.split(' ').nth(1).unwrap().parse().unwrap()
+        let (head, text) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, text.to_owned())
     }
 
     /// What SIGTERM does.
