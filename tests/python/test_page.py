@@ -170,7 +170,13 @@ def test_conversations_are_by_user_group_and_room(page, stub, v1):
 
 def test_the_request_is_one_click_away_and_shows_no_secret(page, stub, v1, inbox):
     ref = stub.UploadFile(upload_parts(v1, picture(), "a.png", restrict_access=True), timeout=CALL_SECONDS).file.ref
-    send(stub, v1, image=v1.ImageContent(file=ref, filename="a.png"))
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    message_to_bob = v1.Message(users=v1.Users(user_ids=["bob"]), image=v1.ImageContent(file=ref, filename="a.png"))
+    stub.SendMessage(
+        v1.SendMessageRequest(message=message_to_bob),
+        timeout=CALL_SECONDS,
+        metadata=[("traceparent", f"00-{trace}-b7ad6b7169203331-01")],
+    )
     (sent,) = inbox.messages(user="bob")
     expect(message(page, "img").locator("img")).to_have_js_property("naturalWidth", 200)
     message(page, "img").locator(".more").click()
@@ -178,6 +184,7 @@ def test_the_request_is_one_click_away_and_shows_no_secret(page, stub, v1, inbox
     expect(detail).to_contain_text("POST /sandbox/demo/messages/users")
     expect(detail).to_contain_text(sent["ids"]["bob"])
     expect(detail).to_contain_text(sent["token"])
+    expect(detail.locator(".trace code")).to_have_text(trace)
     secret = sent["body"]["secret"]
     assert len(secret) > 8
     expect(detail).not_to_contain_text(secret)
