@@ -101,6 +101,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let apps = Apps::new([app(&sandbox)?], Some(APP));
     let gateway = Gateway::new(
         apps,
+        // Anybody on this machine.
+        Default::default(),
         config,
         delivery::Config::default(),
         media::Config::default(),

@@ -6,8 +6,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
 use crate::{
-    config::{Config, Loaded, environment},
-    server::{Gateway, Listener, on_signal},
+    caller::Mode,
+    config::{Config, Errors, Loaded, environment},
+    server::{Gateway, Listener, on_hangup, on_signal},
     telemetry::{self, Telemetry},
 };
 
@@ -21,6 +22,7 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     // First, so that a signal during the start is not lost.
     let shutdown = on_signal()?;
+    let hangup = on_hangup()?;
     let checked = Config::load(args.config.as_deref(), environment())?.check()?;
     let config = checked.config;
     let telemetry = Arc::new(telemetry::start(&config.telemetry)?);
@@ -33,15 +35,30 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         version = env!("CARGO_PKG_VERSION"),
         "the gateway starts"
     );
+    for cause in checked.unusable.iter().flat_map(Errors::lines) {
+        error!(
+            cause,
+            "an app cannot be used until this is put right; the others can"
+        );
+    }
+    let in_the_clear =
+        config.server.tls.cert_file.is_none() && !config.server.listen.ip().is_loopback();
+    if in_the_clear && config.auth.mode == Mode::ApiKey {
+        warn!(
+            "there is no server.tls: callers' keys cross the network in the clear, unless a mesh encrypts it"
+        );
+    }
     let registry = telemetry::registry(&config.telemetry)?;
     let gateway = Gateway::new(
         checked.apps,
+        (config.auth, checked.callers),
         config.server,
         config.delivery,
         config.media,
         registry.clone(),
     )?
-    .with_tracer(telemetry.tracer());
+    .with_tracer(telemetry.tracer())
+    .reload_when(hangup);
     let served = gateway.serve(listener, shutdown).await;
     info!("the gateway ends");
     reloading.abort();

@@ -3,13 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::{Deadline, Delivery, Failure, Order, Sent, part::Route};
+use super::{Deadline, Delivery, Failure, Order, Sent, Shares, part::Route, share::Place};
 use crate::{
     app::App,
     caller::Caller,
@@ -26,16 +23,16 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Transfers {
     config: Arc<media::Config>,
-    places: Arc<Semaphore>,
+    places: Shares,
     // From then on uploads are told that the gateway goes.
     closing: CancellationToken,
 }
 
 impl Transfers {
-    /// Bounds for all shards together.
-    pub fn new(config: media::Config) -> Self {
+    /// Bounds for all shards together, with a share for each of these apps.
+    pub fn new(config: media::Config, apps: impl IntoIterator<Item = Arc<str>>) -> Self {
         Self {
-            places: Arc::new(Semaphore::new(config.transfers_in_flight)),
+            places: Shares::new(config.transfers_in_flight, apps),
             config: Arc::new(config),
             closing: CancellationToken::new(),
         }
@@ -56,15 +53,7 @@ impl Transfers {
 
     /// How many are under way.
     pub fn active(&self) -> usize {
-        self.config
-            .transfers_in_flight
-            .saturating_sub(self.places.available_permits())
-    }
-
-    fn place(&self) -> Result<OwnedSemaphorePermit, Failure> {
-        Arc::clone(&self.places)
-            .try_acquire_owned()
-            .map_err(|_full| Failure::Overloaded)
+        self.places.taken()
     }
 }
 
@@ -131,7 +120,7 @@ pub struct MediaSent {
 impl Delivery {
     /// Stores a file.
     pub async fn upload(&self, order: UploadOrder) -> Result<StoredFile, Failure> {
-        let _place = self.transfers.place()?;
+        let _places = self.upload_places(&order.app)?;
         let work = self.store(&order.app, &order.store, &order.upload);
         self.bounded(order.deadline, work).await
     }
@@ -144,18 +133,27 @@ impl Delivery {
             thumbnail: None,
             sent: Err(Failure::Internal),
         };
-        let stored = match self.transfers.place() {
-            Ok(_place) => {
-                let work = self.store_both(&order, &mut sent);
-                self.bounded(order.file.deadline, work).await
+        let (_request, transfer) = match self.upload_places(&order.file.app) {
+            Ok(places) => places,
+            Err(full) => {
+                sent.sent = Err(full);
+                return sent;
             }
-            Err(full) => Err(full),
         };
+        let work = self.store_both(&order, &mut sent);
+        let stored = self.bounded(order.file.deadline, work).await;
+        drop(transfer);
         sent.sent = match stored {
             Ok(()) => self.send_stored(order, &sent).await,
             Err(failure) => Err(failure),
         };
         sent
+    }
+
+    /// Among the requests, since an upload is one as long as it takes, and among the transfers.
+    fn upload_places(&self, app: &App) -> Result<(Place, Place), Failure> {
+        let request = self.requests.take(&app.name)?;
+        Ok((request, self.transfers.places.take(&app.name)?))
     }
 
     async fn store_both(&self, order: &MediaOrder, sent: &mut MediaSent) -> Result<(), Failure> {
@@ -196,7 +194,7 @@ impl Delivery {
             caller,
             deadline: deadline.unwrap_or_else(|| Deadline::after(order.send_timeout)),
         };
-        Ok(self.send(order).await)
+        Ok(self.send_admitted(order).await)
     }
 
     /// One file. Not tried again: its bytes are gone.
@@ -276,7 +274,7 @@ impl Delivery {
         secret: Option<&str>,
         thumbnail: bool,
     ) -> Result<Download, Failure> {
-        let place = self.transfers.place()?;
+        let place = self.transfers.places.take(&app.name)?;
         let config = Arc::clone(&self.transfers.config);
         let until = Instant::now() + config.transfer_timeout;
         let route = self.route(app);
@@ -335,7 +333,7 @@ pub struct Download {
     // Until the caller has the last byte, or none of the rest.
     span: Span,
     downloaded: metrics::Bytes,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Download {

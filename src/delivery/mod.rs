@@ -5,6 +5,7 @@ mod deadline;
 mod media;
 mod part;
 mod reason;
+mod share;
 mod tally;
 mod turn;
 
@@ -16,6 +17,7 @@ pub use self::reason::reason_of;
 pub use self::{
     deadline::Deadline,
     media::{Download, MediaOrder, MediaSent, StoredFile, Transfers, UploadOrder},
+    share::Shares,
     turn::Config,
 };
 use self::{
@@ -42,6 +44,8 @@ pub struct Delivery {
     tasks: TaskTracker,
     // From then on nothing new is begun: what still waits would not end in time.
     closing: CancellationToken,
+    /// Requests under way, by app.
+    requests: Shares,
     transfers: Transfers,
 }
 
@@ -134,6 +138,7 @@ impl Delivery {
         config: &Config,
         tasks: TaskTracker,
         closing: CancellationToken,
+        requests: Shares,
         transfers: Transfers,
         metrics: &Metrics,
     ) -> Result<Self, easemob::SetupError> {
@@ -156,12 +161,21 @@ impl Delivery {
             routes: routes.collect::<Result<_, _>>()?,
             tasks,
             closing,
+            requests,
             transfers,
         })
     }
 
     /// Sends one message, and answers before its deadline with what is then known.
     pub async fn send(&self, order: Order) -> Sent {
+        // Held as long as the request holds a place of the process.
+        match self.requests.take(&order.app.name) {
+            Ok(_place) => self.send_admitted(order).await,
+            Err(full) => merge(&order.message, Err(full)),
+        }
+    }
+
+    async fn send_admitted(&self, order: Order) -> Sent {
         let Order {
             app,
             caller: _,
@@ -312,7 +326,8 @@ mod tests {
             routes: HashMap::new(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
-            transfers: Transfers::new(crate::media::Config::default()),
+            requests: Shares::new(1, []),
+            transfers: Transfers::new(crate::media::Config::default(), []),
         };
         let part = async { panic!("as scripted") };
         let deadline = Deadline::after(Duration::from_secs(1));

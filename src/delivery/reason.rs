@@ -28,7 +28,9 @@ pub fn reason_of(kind: Kind) -> ErrorReason {
     match kind {
         Kind::InvalidRequest => ErrorReason::InvalidRequest,
         Kind::MessageTooLarge => ErrorReason::MessageTooLarge,
-        Kind::TokenRefused | Kind::CredentialsRejected => ErrorReason::EasemobCredentialsRejected,
+        Kind::TokenRefused | Kind::CredentialsRejected | Kind::CredentialsMissing => {
+            ErrorReason::EasemobCredentialsRejected
+        }
         Kind::QuotaExceeded => ErrorReason::QuotaExceeded,
         Kind::PlanLimitReached => ErrorReason::PlanLimitReached,
         Kind::FeatureNotEnabled => ErrorReason::FeatureNotEnabled,

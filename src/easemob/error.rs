@@ -35,6 +35,8 @@ pub enum Kind {
     TokenRefused,
     /// Easemob refuses the credentials of the app, or every token made from them.
     CredentialsRejected,
+    /// The gateway cannot read the credentials of the app: nobody was asked.
+    CredentialsMissing,
     /// The app's calls or messages per time are used up.
     QuotaExceeded,
     /// The app's edition is used up.
@@ -76,6 +78,7 @@ impl Kind {
             Self::MessageTooLarge => "message_too_large",
             Self::TokenRefused => "token_refused",
             Self::CredentialsRejected => "credentials_rejected",
+            Self::CredentialsMissing => "credentials_missing",
             Self::QuotaExceeded => "quota_exceeded",
             Self::PlanLimitReached => "plan_limit_reached",
             Self::FeatureNotEnabled => "feature_not_enabled",

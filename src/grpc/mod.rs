@@ -1,5 +1,6 @@
 //! FLOOR 4: the one way in. `MessagingService` as tonic serves it: one short method per RPC.
 
+mod auth;
 mod layer;
 mod media;
 pub mod reason;
@@ -16,10 +17,9 @@ use tonic::{
 use tower::Service;
 
 use self::status::Problem;
-pub use self::timeout::Timeouts;
+pub use self::{auth::Auth, timeout::Timeouts};
 use crate::{
     app::Apps,
-    caller::Caller,
     delivery::Delivery,
     metrics::Rpc,
     proto::{
@@ -34,6 +34,8 @@ use crate::{
 pub struct Messaging {
     /// The apps that callers may name.
     pub apps: Arc<Apps>,
+    /// Who may use them.
+    pub auth: Auth,
     /// What sends.
     pub delivery: Delivery,
     /// Time for the send after an upload, where the caller's deadline does not say.
@@ -74,6 +76,7 @@ where
     H::Response: axum::response::IntoResponse,
     H::Future: Send + 'static,
 {
+    let auth = messaging.auth.clone();
     let messaging = MessagingServiceServer::new(messaging)
         .accept_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Zstd)
@@ -91,10 +94,10 @@ where
         .layer(layer::MetricsLayer::new(rpc))
         // Next: whatever is refused below gets an ErrorInfo, and a panic ends in an answer.
         .layer(layer::ErrorsLayer)
-        // Before any work is done for the request.
+        // Before any work is done for the request, and so that nobody takes a place who may not.
+        .layer(layer::CallerLayer::new(auth))
         .layer(layer::InFlightLayer::new(Arc::clone(&bounds.in_flight)))
         .layer(layer::ArrivalLayer::new(bounds.timeouts))
-        .layer(layer::CallerLayer::new(Caller::anonymous()))
         .layer(layer::UploadBodyLayer::new(bounds.max_request_bytes))
         .service(routes)
 }

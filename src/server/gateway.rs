@@ -7,15 +7,20 @@ use std::{
 };
 
 use opentelemetry::KeyValue;
-use tokio::{runtime::Handle, sync::Semaphore, time::sleep};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, Semaphore},
+    time::sleep,
+};
 use tokio_util::sync::CancellationToken;
 
-use super::{Config, DrainReport, GrpcService, Listener, Readiness, Shard, serve};
+use super::{Config, DrainReport, GrpcService, Listener, Readiness, Shard, Watch, serve};
 use crate::{
     app::{App, Apps},
-    delivery::{self, Delivery, Transfers},
+    caller::{self, Callers},
+    delivery::{self, Delivery, Shares, Transfers},
     easemob::{self, Tokens},
-    grpc::{self, Bounds, Messaging, Timeouts},
+    grpc::{self, Auth, Bounds, Messaging, Timeouts},
     media,
     metrics::{Gauge, Metrics, Registry},
     trace::Tracer,
@@ -27,18 +32,23 @@ pub struct Gateway {
     config: Config,
     delivery: delivery::Config,
     apps: Arc<Apps>,
+    auth: Auth,
+    callers: caller::Config,
     tokens: Vec<(Arc<App>, Arc<Tokens>)>,
     bounds: Bounds,
+    requests: Shares,
     transfers: Transfers,
     readiness: Readiness,
     registry: Registry,
+    reload: Arc<Notify>,
 }
 
 impl Gateway {
-    /// Builds what the shards share. Must be called on the runtime that is to fetch the tokens: not
+    /// Builds what the shards share, for callers who prove who they are as the section `auth` says. Must be called on the runtime that is to fetch the tokens: not
     /// a shard's, so that a busy shard does not let them expire.
     pub fn new(
         apps: Apps,
+        (callers, known): (caller::Config, Callers),
         config: Config,
         delivery: delivery::Config,
         media: media::Config,
@@ -53,9 +63,14 @@ impl Gateway {
                 Ok((Arc::clone(app), tokens))
             })
             .collect();
+        let names = || apps.iter().map(|app| Arc::clone(&app.name));
         let gateway = Self {
             tokens: tokens?,
+            requests: Shares::new(request_places(&config, names().count()), names()),
+            transfers: Transfers::new(media, names()),
             apps: Arc::new(apps),
+            auth: Auth::new(&callers, known),
+            callers,
             bounds: Bounds {
                 in_flight: Arc::new(Semaphore::new(config.max_requests_in_flight)),
                 max_request_bytes: config.max_request_bytes,
@@ -65,8 +80,8 @@ impl Gateway {
                 },
                 tracer: Arc::default(),
             },
-            transfers: Transfers::new(media),
             readiness: Readiness::new(),
+            reload: Arc::default(),
             config,
             delivery,
             registry,
@@ -81,6 +96,12 @@ impl Gateway {
         self
     }
 
+    /// Reads its files again whenever this is notified, and not only every few seconds.
+    pub fn reload_when(mut self, asked: Arc<Notify>) -> Self {
+        self.reload = asked;
+        self
+    }
+
     /// Serves until `shutdown` is cancelled and what was then under way has ended.
     pub async fn serve(
         self,
@@ -90,8 +111,35 @@ impl Gateway {
         let config = self.config.clone();
         let readiness = self.readiness.clone();
         let registry = self.registry.clone();
+        let watch = self.watch(&listener);
         let service = move |shard: &Shard| self.service(shard);
-        serve(listener, &config, &readiness, &registry, service, shutdown).await
+        tokio::select! {
+            report = serve(listener, &config, &readiness, &registry, service, shutdown) => report,
+            never = watch.run() => match never {},
+        }
+    }
+
+    /// The files that may change while it is served.
+    fn watch(&self, listener: &Listener) -> Watch {
+        let mut watch = Watch::new(self.config.reload_interval, Arc::clone(&self.reload));
+        if let Some(tls) = listener.tls.clone() {
+            let files = self.config.tls.files();
+            watch.add("server.tls", files, move |files| tls.replace(files));
+        }
+        if let Some(file) = self.callers.callers_file.clone() {
+            let (callers, auth) = (self.callers.clone(), self.auth.clone());
+            let apps = Arc::clone(&self.apps);
+            watch.add("auth.callers_file", [file], move |files| {
+                let contents = files.first().map_or(&[][..], Vec::as_slice);
+                let known = |app: &str| apps.iter().any(|known| *known.name == *app);
+                auth.replace(callers.reload(contents, &known)?);
+                Ok(())
+            });
+        }
+        for (app, tokens) in &self.tokens {
+            watch_app(&mut watch, app, tokens);
+        }
+        watch
     }
 
     /// The service of one shard, with connections to Easemob of its own.
@@ -105,12 +153,14 @@ impl Gateway {
             &self.delivery,
             shard.tasks.clone(),
             self.closing(shard, longest_call),
+            self.requests.clone(),
             self.transfers
                 .until(self.closing(shard, Duration::from_secs(2))),
             metrics,
         )?;
         let messaging = Messaging {
             apps: Arc::clone(&self.apps),
+            auth: self.auth.clone(),
             delivery,
             default_deadline: self.config.default_deadline,
         };
@@ -158,5 +208,34 @@ impl Gateway {
             token.cancel();
         });
         closing
+    }
+}
+
+/// Places for requests that the apps share. Where there are several, some of the process's places are left
+/// for requests of which nobody knows yet to which app they go, and for those that are being refused.
+fn request_places(config: &Config, apps: usize) -> usize {
+    let places = config.max_requests_in_flight;
+    if apps > 1 {
+        places - places / 8
+    } else {
+        places
+    }
+}
+
+/// The secret and the certificates of an app. The token that there is serves until there is another.
+fn watch_app(watch: &mut Watch, app: &Arc<App>, tokens: &Arc<Tokens>) {
+    for (setting, outside) in app.outside() {
+        let Some(file) = outside.file() else { continue };
+        let (app, tokens) = (Arc::clone(app), Arc::clone(tokens));
+        let what = format!("apps.{}.{setting}", app.name);
+        watch.add(what, [file.to_owned()], move |contents| {
+            let content = contents.first().map(Vec::as_slice).unwrap_or_default();
+            let outside = app.outside().find(|(name, _)| *name == setting);
+            let taken = outside.map(|(_, outside)| outside.take(content));
+            if taken.transpose().map_err(anyhow::Error::msg)? == Some(true) {
+                tokens.renew();
+            }
+            Ok(())
+        });
     }
 }

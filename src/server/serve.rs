@@ -23,6 +23,7 @@ use super::{
     operations,
     places::Places,
     shard::{Shard, Shards},
+    tls::Tls,
 };
 use crate::metrics::{Gauge, Gauges, Metrics, Registry};
 
@@ -89,17 +90,22 @@ where
     S: GrpcService,
     F: Fn(&Shard) -> anyhow::Result<S> + Send + Sync + 'static,
 {
-    let Listener { grpc, operations } = listener;
+    let Listener {
+        grpc,
+        operations,
+        tls,
+    } = listener;
     let pages = operations::router(readiness.clone(), registry.clone());
     let metrics = registry.metrics();
     tokio::select! {
-        report = serve_grpc(grpc, config, readiness, metrics, factory, shutdown) => report,
+        report = serve_grpc(grpc, tls, config, readiness, metrics, factory, shutdown) => report,
         never = operations::serve(operations, pages) => match never {},
     }
 }
 
 async fn serve_grpc<S, F>(
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     config: &Config,
     readiness: &Readiness,
     metrics: &Metrics,
@@ -112,6 +118,7 @@ where
 {
     let rules = Arc::new(Rules {
         config: config.clone(),
+        tls,
         served: Arc::new(Semaphore::new(config.max_connections)),
         draining: CancellationToken::new(),
         cut: CancellationToken::new(),

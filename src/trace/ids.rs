@@ -94,7 +94,7 @@ fn hex(digits: &[u8]) -> Option<u128> {
 
 fn write_hex(mut number: u128, text: &mut [u8]) {
     for digit in text.iter_mut().rev() {
-        *digit = b"0123456789abcdef"[usize::from(number as u8 & 0xf)];
+        *digit = b"0123456789abcdef"[usize::from(number.to_le_bytes()[0] & 0xf)];
         number >>= 4;
     }
 }

@@ -46,6 +46,7 @@ pub(super) struct Carried {
 }
 
 /// What a span is part of.
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Parent {
     None,
     Local(u64),

@@ -10,7 +10,9 @@
     reason = "this is how a test fails"
 )]
 
+mod apps;
 mod architecture;
+mod callers;
 mod cli;
 mod faults;
 mod media;

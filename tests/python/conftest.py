@@ -90,7 +90,7 @@ class Gateway:
                 "APPS__SHOP__CLIENT_SECRET_ENV": "SHOP_SECRET",
             }
             environment |= {f"EASEMOB_GATEWAY__{name}": value for name, value in settings.items()}
-            environment["SHOP_SECRET"] = "secret"
+            environment |= {"SHOP_SECRET": "secret", "SANDBOX_SECRET": "sandbox-client-secret"}
         environment |= variables
         with log.open("wb") as output:
             self.process = subprocess.Popen(

@@ -77,6 +77,7 @@ mod tests {
             url: url.parse().unwrap(),
             timeout: Some(timeout),
             trace: Trace::default(),
+            credentials: Default::default(),
         }
     }
 

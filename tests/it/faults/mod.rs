@@ -7,7 +7,7 @@ mod deadline;
 mod drain;
 mod on_demand;
 mod overload;
-mod secrets;
+pub mod secrets;
 mod tls;
 mod token;
 

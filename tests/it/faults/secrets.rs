@@ -24,7 +24,7 @@ use crate::support::{
 const WORD: &str = "CANARY";
 
 /// The word, in any form that a careless print gives it.
-fn leaks(text: &str) -> Option<String> {
+pub fn leaks(text: &str) -> Option<String> {
     let lower = text.to_lowercase();
     let forms = [
         "canary",
@@ -42,11 +42,11 @@ fn leaks(text: &str) -> Option<String> {
 }
 
 #[track_caller]
-fn assert_tight(what: &str, text: &str) {
+pub fn assert_tight(what: &str, text: &str) {
     assert_eq!(leaks(text), None, "{what}");
 }
 
-fn secret(what: &str) -> String {
+pub fn secret(what: &str) -> String {
     format!("{WORD}-{what}")
 }
 
@@ -330,6 +330,7 @@ async fn debug_texts_hold_neither_secrets_nor_content() {
     assert_tight("apps", &format!("{apps:?}"));
     let gateway = Gateway::new(
         apps,
+        Default::default(),
         setup.server,
         setup.delivery,
         setup.media,
