@@ -85,6 +85,8 @@ pub struct MediaOrder {
     pub thumbnail: (Store, Option<u64>),
     /// The message.
     pub message: MediaMessage,
+    /// As in [`Order`].
+    pub resend_maybe_sent: bool,
     /// Time for the send, where the caller's deadline does not say.
     pub send_timeout: Duration,
 }
@@ -185,6 +187,7 @@ impl Delivery {
             message: message.ok_or(Failure::Internal)?,
             app,
             caller,
+            resend_maybe_sent: order.resend_maybe_sent,
             deadline: deadline.unwrap_or_else(|| Deadline::after(order.send_timeout)),
         };
         Ok(self.send(order).await)
@@ -198,7 +201,7 @@ impl Delivery {
         upload: &SharedUpload,
     ) -> Result<StoredFile, Failure> {
         let route = self.route(app);
-        let token = route.tokens.ready().await?;
+        let token = route.upstream.tokens.ready().await?;
         let stored = route
             .client
             .store(store, upload, &token, self.transfers.config())
@@ -258,11 +261,11 @@ impl Delivery {
                 .open(file, secret, thumbnail, token, timeout)
                 .await
         };
-        let token = route.tokens.ready().await?;
+        let token = route.upstream.tokens.ready().await?;
         let response = match open(&token).await {
             // Nothing was read yet, so that a new token may have another try.
             Err(error) if error.kind == Kind::TokenRefused => {
-                let token = route.tokens.replace(&token).await?;
+                let token = route.upstream.tokens.replace(&token).await?;
                 open(&token).await.map_err(|error| match error.kind {
                     Kind::TokenRefused => error.with_kind(Kind::CredentialsRejected),
                     _ => error,
@@ -282,7 +285,7 @@ impl Delivery {
 
 /// Has the next upload find another token than the one that was refused.
 fn renew(route: &Arc<Route>, refused: Arc<easemob::Token>) {
-    let tokens = Arc::clone(&route.tokens);
+    let tokens = Arc::clone(&route.upstream.tokens);
     tokio::spawn(async move {
         // Whoever needs it next is told how it went.
         let _outcome = tokens.replace(&refused).await;

@@ -1,10 +1,17 @@
 //! FLOOR 3: what the gateway adds. One message, however many calls it takes: sent, and told of truly
 //! and on time.
 
+mod breaker;
 mod deadline;
 mod media;
+mod merge;
 mod part;
+mod pause;
+mod retry;
+mod split;
 mod turn;
+mod under_way;
+mod upstream;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -14,15 +21,17 @@ pub use self::{
     deadline::Deadline,
     media::{Download, MediaOrder, MediaSent, StoredFile, Transfers, UploadOrder},
     turn::Config,
+    upstream::Upstream,
 };
 use self::{
     part::{Part, Route},
-    turn::Turns,
+    turn::{QueueFull, Turns},
+    under_way::Start,
 };
 use crate::{
     app::App,
     caller::Caller,
-    easemob::{self, Client, FirstByte, Tokens},
+    easemob::{self, Client, FirstByte},
     id::RecipientId,
     message::Message,
 };
@@ -31,6 +40,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Delivery {
     routes: HashMap<Arc<str>, Arc<Route>>,
+    parts_in_flight: usize,
     // What is dispatched outlives its caller; draining waits for it.
     tasks: TaskTracker,
     // From then on nothing new is begun: what still waits would not end in time.
@@ -47,6 +57,8 @@ pub struct Order {
     pub caller: Caller,
     /// The message, checked.
     pub message: Message,
+    /// At least once in place of at most once: what may have been sent is sent again.
+    pub resend_maybe_sent: bool,
     /// When the answer is due.
     pub deadline: Deadline,
 }
@@ -121,49 +133,67 @@ impl Failure {
 }
 
 impl Delivery {
-    /// A delivery over its own connections to Easemob, with tokens that all shards share.
+    /// A delivery over its own connections to Easemob. The rest of the way is what all shards share.
     pub fn new(
-        apps: impl IntoIterator<Item = (Arc<App>, Arc<Tokens>)>,
+        upstreams: impl IntoIterator<Item = Arc<Upstream>>,
         config: &Config,
         tasks: TaskTracker,
         closing: CancellationToken,
         transfers: Transfers,
     ) -> Result<Self, easemob::SetupError> {
-        let routes = apps.into_iter().map(|(app, tokens)| {
+        let routes = upstreams.into_iter().map(|upstream| {
             let route = Route {
-                client: Client::new(&app)?,
-                tokens,
+                client: Client::new(&upstream.app)?,
                 turns: Turns::new(config),
+                upstream: Arc::clone(&upstream),
             };
-            Ok((Arc::clone(&app.name), Arc::new(route)))
+            Ok((Arc::clone(&upstream.app.name), Arc::new(route)))
         });
         Ok(Self {
             routes: routes.collect::<Result<_, _>>()?,
+            parts_in_flight: config.parts_in_flight,
             tasks,
             closing,
             transfers,
         })
     }
 
-    /// Sends one message, and answers before its deadline with what is then known.
+    /// Sends one message in as many parts as it takes, and answers before its deadline with what is then
+    /// known of every recipient.
     pub async fn send(&self, order: Order) -> Sent {
         let Order {
             app,
             caller: _,
             message,
+            resend_maybe_sent,
             deadline,
         } = order;
         let route = self.route(&app);
         let message = Arc::new(message);
-        let part = Part {
-            route: Arc::clone(route),
-            message: Arc::clone(&message),
-            first_byte: FirstByte::default(),
-            closing: self.closing.clone(),
+        // In the queue from the start, and as a whole: what waits for a token takes room as well.
+        let admission = match route.turns.admit() {
+            Ok(admission) => Arc::new(admission),
+            Err(QueueFull) => return Sent::none(&message, Failure::Overloaded),
         };
-        let first_byte = part.first_byte.clone();
-        let outcome = self.run(part.send(), first_byte, deadline).await;
-        merge(&message, outcome)
+        let recipients = split::split(&message, &app.limits);
+        let parts = recipients.iter().map(|recipients| {
+            let part = Part {
+                route: Arc::clone(route),
+                message: Arc::clone(&message),
+                recipients: recipients.clone(),
+                first_byte: FirstByte::default(),
+                answer_by: deadline.answer_by(),
+                resend_maybe_sent,
+                closing: self.closing.clone(),
+                admission: Arc::clone(&admission),
+            };
+            Start {
+                first_byte: part.first_byte.clone(),
+                part: part.send(),
+            }
+        });
+        let outcomes = under_way::run(parts, self.parts_in_flight, deadline, &self.tasks).await;
+        merge::merge(&message, &recipients, outcomes)
     }
 
     /// Bounds of uploads and downloads.
@@ -176,119 +206,17 @@ impl Delivery {
             .get(&app.name)
             .expect("there is a route for every app of the gateway")
     }
-
-    /// Runs a part in a task of its own: a caller that goes away ends it while nothing is dispatched,
-    /// and from then on it runs to its own time limit.
-    async fn run(
-        &self,
-        part: impl Future<Output = Outcome> + Send + 'static,
-        first_byte: FirstByte,
-        deadline: Deadline,
-    ) -> Outcome {
-        if deadline.has_passed() {
-            return Err(Failure::DeadlineExceeded);
-        }
-        let task = self.tasks.spawn(part);
-        let _caller = Waiting {
-            first_byte: first_byte.clone(),
-            task: task.abort_handle(),
-        };
-        match tokio::time::timeout_at(deadline.answer_by(), task).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_panicked)) if first_byte.crossed() => Err(Failure::in_doubt(
-                "a fault of the gateway after the request went out",
-            )),
-            Ok(Err(_panicked)) => Err(Failure::Internal),
-            Err(_elapsed) if first_byte.forbid() => Err(Failure::DeadlineExceeded),
-            Err(_elapsed) => Err(Failure::in_doubt(
-                "the deadline passed while Easemob had not answered",
-            )),
-        }
-    }
 }
 
-/// A caller that waits for a part. When it goes away, nothing more is begun.
-struct Waiting {
-    first_byte: FirstByte,
-    task: tokio::task::AbortHandle,
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        if self.first_byte.forbid() {
-            self.task.abort();
+impl Sent {
+    /// Accepted for nobody, all for this cause.
+    fn none(message: &Message, failure: Failure) -> Self {
+        Self {
+            accepted: Vec::new(),
+            failures: vec![Failed {
+                recipients: message.target.recipients.clone(),
+                failure,
+            }],
         }
-    }
-}
-
-fn merge(message: &Message, outcome: Outcome) -> Sent {
-    let recipients = &message.target.recipients;
-    let accepted = match outcome {
-        Ok(accepted) => accepted,
-        Err(failure) => {
-            return Sent {
-                accepted: Vec::new(),
-                failures: vec![Failed {
-                    recipients: recipients.clone(),
-                    failure,
-                }],
-            };
-        }
-    };
-    let mut sent = Sent::default();
-    let mut without_id = Vec::new();
-    for (recipient, message_id) in recipients.iter().zip(accepted.message_ids) {
-        match message_id {
-            Some(message_id) => sent.accepted.push(Accepted {
-                recipient: recipient.clone(),
-                message_id,
-                timestamp_ms: accepted.timestamp_ms,
-            }),
-            None => without_id.push(recipient.clone()),
-        }
-    }
-    if !without_id.is_empty() {
-        sent.failures.push(Failed {
-            recipients: without_id,
-            failure: Failure::Easemob(easemob::Error::in_doubt(
-                "Easemob answered 200 without a message ID for this recipient",
-                Some(200),
-            )),
-        });
-    }
-    sent
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    async fn run_and_panic(first_byte: FirstByte) -> Failure {
-        let delivery = Delivery {
-            routes: HashMap::new(),
-            tasks: TaskTracker::new(),
-            closing: CancellationToken::new(),
-            transfers: Transfers::new(crate::media::Config::default()),
-        };
-        let part = async { panic!("as scripted") };
-        let deadline = Deadline::after(Duration::from_secs(1));
-        let failure = delivery.run(part, first_byte, deadline).await.unwrap_err();
-        assert!(delivery.tasks.is_empty());
-        failure
-    }
-
-    #[tokio::test]
-    async fn a_panic_before_the_first_byte_is_a_fault_of_ours_and_sent_nothing() {
-        let failure = run_and_panic(FirstByte::default()).await;
-        assert!(matches!(failure, Failure::Internal));
-        assert!(!failure.may_have_been_sent());
-    }
-
-    #[tokio::test]
-    async fn a_panic_after_the_first_byte_leaves_the_outcome_in_doubt() {
-        let failure = run_and_panic(FirstByte::of_a_request_under_way()).await;
-        assert!(failure.may_have_been_sent());
     }
 }

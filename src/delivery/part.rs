@@ -1,15 +1,18 @@
 //! One part of a message, from its turn to its outcome: the procedure that everything else serves.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc, time::Duration};
 
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Failure, Outcome,
-    turn::{QueueFull, Turn, Turns},
+    retry::{Retry, Stage, Step},
+    turn::{Admission, Turn, Turns},
+    upstream::Upstream,
 };
 use crate::{
-    easemob::{self, Client, FirstByte, Kind, Tokens},
+    easemob::{self, Client, FirstByte, Kind, Token},
     message::Message,
 };
 
@@ -17,8 +20,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Route {
     pub(super) client: Client,
-    pub(super) tokens: Arc<Tokens>,
     pub(super) turns: Turns,
+    pub(super) upstream: Arc<Upstream>,
 }
 
 /// What one call carries.
@@ -26,74 +29,225 @@ pub(super) struct Route {
 pub(super) struct Part {
     pub(super) route: Arc<Route>,
     pub(super) message: Arc<Message>,
+    /// Which of the message's recipients.
+    pub(super) recipients: Range<usize>,
     pub(super) first_byte: FirstByte,
+    /// When the caller is answered: nothing is tried again that would begin after it.
+    pub(super) answer_by: Instant,
+    pub(super) resend_maybe_sent: bool,
     pub(super) closing: CancellationToken,
+    /// The message's room in the queue, until the last of its parts has ended.
+    #[expect(dead_code, reason = "held")]
+    pub(super) admission: Arc<Admission>,
+}
+
+/// What a part has behind it.
+struct Course {
+    retry: Retry,
+    /// The token of the last attempt.
+    token: Option<Arc<Token>>,
+    /// When the time for all attempts is over. It begins with the part's turn, and anew where the part
+    /// has to wait for the quota once more.
+    until: Option<Instant>,
+    /// An earlier attempt may have been a send: from then on no failure proves that nothing was sent.
+    doubt: Option<Failure>,
 }
 
 impl Part {
     /// Sends the part: once, or not at all, or says that it does not know.
     pub(super) async fn send(self) -> Outcome {
-        let turns = &self.route.turns;
-        // In the queue from the start: what waits for a token takes room as well.
-        let _admission = turns.admit().map_err(|QueueFull| Failure::Overloaded)?;
-        let _turn = tokio::select! {
-            biased;
-            // First: what begins after this could be cut short by the end of the drain.
-            () = self.closing.cancelled() => return Err(Failure::ShuttingDown),
-            turn = self.turn() => turn?,
+        let budget = &self.route.upstream.budget;
+        budget.deposit();
+        let mut course = Course {
+            retry: Retry::new(self.resend_maybe_sent),
+            token: None,
+            until: None,
+            doubt: None,
         };
-        match tokio::time::timeout(self.route.client.call_timeout(), self.attempts()).await {
+        loop {
+            let (stage, failure) = match self.once(&mut course).await {
+                Ok(accepted) => return Ok(accepted),
+                Err(failed) => failed,
+            };
+            let step = course.retry.after(stage, &failure, budget);
+            if let Err(failure) = self.follow(step, failure, &mut course).await {
+                return Err(course.doubt.unwrap_or(failure));
+            }
+        }
+    }
+
+    /// Token, turn, attempt. The token comes first: no place is held while waiting for one.
+    async fn once(&self, course: &mut Course) -> Result<easemob::Accepted, (Stage, Failure)> {
+        let tokens = &self.route.upstream.tokens;
+        let ready = async || tokens.ready().await.map_err(Failure::from);
+        let no_token = |failure| (Stage::Token, failure);
+        self.unless_closing(ready()).await.map_err(no_token)?;
+        let turn = self.unless_closing(self.turn()).await;
+        let turn = turn.map_err(|failure| (Stage::Turn, failure))?;
+        let token = ready().await.map_err(no_token)?;
+        let until = *course
+            .until
+            .get_or_insert_with(|| Instant::now() + self.route.client.call_timeout());
+        let outcome = self.attempt(turn, &token, until).await;
+        course.token = Some(token);
+        outcome.map_err(|failure| (Stage::Attempt, failure))
+    }
+
+    /// Waits until the part may go: the quota is not used up, there is a place, and Easemob can be
+    /// reached as far as is known.
+    async fn turn(&self) -> Result<Turn, Failure> {
+        let Upstream {
+            pauses, breaker, ..
+        } = &*self.route.upstream;
+        let kind = self.message.target.kind;
+        loop {
+            while let Some(pause) = pauses.of(kind) {
+                if pause.until >= self.answer_by {
+                    return Err(pause.refusal().into());
+                }
+                sleep_until(pause.until).await;
+            }
+            let turn = self.route.turns.turn().await;
+            // It may have begun while the part waited for its place.
+            if pauses.of(kind).is_none() {
+                breaker.admit().map_err(unreachable)?;
+                return Ok(turn);
+            }
+        }
+    }
+
+    async fn attempt(&self, turn: Turn, token: &Token, until: Instant) -> Outcome {
+        let breaker = &self.route.upstream.breaker;
+        let recipients = &self.message.target.recipients[self.recipients.clone()];
+        let first_byte = &self.first_byte;
+        let call = self
+            .route
+            .client
+            .send(&self.message, recipients, token, first_byte);
+        let outcome = match timeout_at(until, call).await {
             Ok(outcome) => outcome,
-            Err(_elapsed) if self.first_byte.forbid() => Err(easemob::Error::new(
+            Err(_elapsed) if first_byte.forbid() => Err(easemob::Error::new(
                 Kind::Unreachable,
                 "nothing was sent within the time for one call",
-            )
-            .into()),
-            Err(_elapsed) => Err(Failure::in_doubt("no answer within the time for one call")),
-        }
-    }
-
-    /// Waits until the part may go. The token comes first: no place is held while waiting for one.
-    async fn turn(&self) -> Result<Turn, Failure> {
-        self.route.tokens.ready().await?;
-        Ok(self.route.turns.turn().await)
-    }
-
-    /// One attempt, and a second where Easemob asks for a new token.
-    async fn attempts(&self) -> Outcome {
-        let token = self.route.tokens.ready().await?;
-        let refusal = match self.attempt(&token).await {
-            Err(error) if error.kind == Kind::TokenRefused => error,
-            outcome => return Ok(outcome?),
+            )),
+            Err(_elapsed) => Err(easemob::Error::in_doubt(
+                "no answer within the time for one call",
+                None,
+            )),
         };
-        // The refusal proves that nothing was sent. A caller that has left meanwhile, or was told that
-        // the outcome is unknown, would not hear of a second attempt.
-        if !self.first_byte.reset() {
-            return Err(Failure::DeadlineExceeded);
+        match &outcome {
+            Err(error) if error.kind == Kind::Unreachable => breaker.failed(),
+            _ => breaker.connected(),
         }
-        let token = match self.route.tokens.replace(&token).await {
-            Ok(token) => token,
-            // Where no other token is asked for so soon, the refusal is Easemob's last word.
-            Err(mut error) => {
-                if error.kind == Kind::CredentialsRejected {
+        drop(turn);
+        Ok(outcome?)
+    }
+
+    /// Does what comes before the next attempt. An error: there is none, and this is the outcome.
+    async fn follow(
+        &self,
+        step: Step,
+        failure: Failure,
+        course: &mut Course,
+    ) -> Result<(), Failure> {
+        if step == Step::End {
+            return Err(failure);
+        }
+        if !self.may_go_on(&failure, course) {
+            return Err(failure);
+        }
+        match step {
+            Step::End => Err(failure),
+            Step::After(pause) => self.wait(pause, failure, course).await,
+            Step::WithNewToken => self.replace(failure, course).await,
+            Step::WhenQuotaAllows => self.pause(failure, course),
+        }
+    }
+
+    /// Has everything of this kind wait for the quota. The part's next turn comes after that.
+    fn pause(&self, failure: Failure, course: &mut Course) -> Result<(), Failure> {
+        let kind = self.message.target.kind;
+        let pauses = &self.route.upstream.pauses;
+        if let Failure::Easemob(refusal) = &failure
+            && pauses.begin(kind, refusal) >= self.answer_by
+        {
+            return Err(failure);
+        }
+        course.until = None;
+        Ok(())
+    }
+
+    /// Whether there may be another attempt: a caller that has left, or has its answer, would not hear
+    /// of it.
+    fn may_go_on(&self, failure: &Failure, course: &mut Course) -> bool {
+        if failure.may_have_been_sent() {
+            course.doubt = Some(failure.clone());
+        }
+        match course.doubt {
+            // It stays on the far side of the line, whatever comes.
+            Some(_) => self.first_byte.may_go_on(),
+            None => self.first_byte.reset(),
+        }
+    }
+
+    /// Lets a pause pass, if there is time for an attempt after it.
+    async fn wait(
+        &self,
+        pause: Duration,
+        failure: Failure,
+        course: &Course,
+    ) -> Result<(), Failure> {
+        let next = Instant::now() + pause;
+        let latest = course
+            .until
+            .map_or(self.answer_by, |until| until.min(self.answer_by));
+        if next >= latest {
+            return Err(failure);
+        }
+        let pause = async {
+            sleep_until(next).await;
+            Ok(())
+        };
+        self.unless_closing(pause).await
+    }
+
+    /// Has another token made, in place of the one that was refused.
+    async fn replace(&self, refusal: Failure, course: &Course) -> Result<(), Failure> {
+        let Some(refused) = &course.token else {
+            return Err(refusal);
+        };
+        match self.route.upstream.tokens.replace(refused).await {
+            Err(mut error) if error.kind == Kind::CredentialsRejected => {
+                // Where no other token is asked for so soon, the refusal is Easemob's last word.
+                if let Failure::Easemob(refusal) = refusal {
                     error.answer = error.answer.or(refusal.answer);
                 }
-                return Err(error.into());
+                Err(error.into())
             }
-        };
-        match self.attempt(&token).await {
-            Err(error) if error.kind == Kind::TokenRefused => {
-                Err(error.with_kind(Kind::CredentialsRejected).into())
-            }
-            outcome => Ok(outcome?),
+            // What else kept it from being made is told by the next pass, and perhaps tried again.
+            _ => Ok(()),
         }
     }
 
-    async fn attempt(&self, token: &easemob::Token) -> Result<easemob::Accepted, easemob::Error> {
-        let recipients = &self.message.target.recipients;
-        self.route
-            .client
-            .send(&self.message, recipients, token, &self.first_byte)
-            .await
+    /// What begins after this could be cut short by the end of the drain.
+    async fn unless_closing<T>(
+        &self,
+        wait: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        tokio::select! {
+            biased;
+            () = self.closing.cancelled() => Err(Failure::ShuttingDown),
+            outcome = wait => outcome,
+        }
     }
+}
+
+/// The breaker's refusal.
+fn unreachable(wait: Duration) -> Failure {
+    easemob::Error::new(
+        Kind::Unreachable,
+        "no connection to Easemob could be made several times in a row",
+    )
+    .with_retry_after(wait)
+    .into()
 }

@@ -40,6 +40,7 @@ pub(super) async fn send_media_message(
         return Err(header_first().into());
     };
     let app = app(messaging, &caller, &header.app)?;
+    let resend_maybe_sent = header.resend_maybe_sent;
     let checked = check_send(header, &app)?;
     check_size(checked.message.stand_in(), &app)?;
     for (size, what) in [
@@ -60,6 +61,7 @@ pub(super) async fn send_media_message(
         declared: checked.declared,
         thumbnail: checked.thumbnail,
         message: checked.message,
+        resend_maybe_sent,
         send_timeout: messaging.default_deadline,
     };
     let sent = messaging.delivery.send_media(order).await;

@@ -25,6 +25,7 @@ pub(super) async fn send_message(
     let request = request.into_inner();
     let app = app(messaging, &caller, &request.app)?;
     let order = Order {
+        resend_maybe_sent: request.resend_maybe_sent,
         message: check(request, &app)?,
         app,
         caller,
@@ -97,10 +98,10 @@ fn check_message(message: Option<proto::Message>, app: &App, field: Field<'_>) -
 }
 
 pub(super) fn check_size(message: &Message, app: &App) -> Result<(), Problem> {
-    let too_large = |what: &str, size: usize, limit: usize, todo: &str| {
+    let too_large = |what: &str, size: usize, limit: usize| {
         Problem::new(
             ErrorReason::MessageTooLarge,
-            format!("{what} has {size} bytes of JSON, and the app's limit is {limit}{todo}"),
+            format!("{what} has {size} bytes of JSON, and the app's limit is {limit}"),
         )
         .with_metadata("size_bytes", size.to_string())
         .with_metadata("limit_bytes", limit.to_string())
@@ -109,24 +110,30 @@ pub(super) fn check_size(message: &Message, app: &App) -> Result<(), Problem> {
     let size = message.content_bytes();
     if limits.content_bytes != 0 && size > limits.content_bytes {
         let what = "the message's content with its extension";
-        return Err(too_large(what, size, limits.content_bytes, ""));
+        return Err(too_large(what, size, limits.content_bytes));
     }
-    if limits.request_bytes != 0 {
-        let size = message.to_json(&message.target.recipients).len();
-        if size > limits.request_bytes {
-            let what = "the request to Easemob with all its recipients";
-            let todo = ": name fewer recipients in one request";
-            return Err(too_large(what, size, limits.request_bytes, todo));
-        }
+    // A request has at least one recipient: where each fits alone, there are parts that fit.
+    let longest = message
+        .target
+        .recipients
+        .iter()
+        .map(Message::recipient_bytes)
+        .max();
+    let size = message.envelope_bytes() + longest.unwrap_or_default() - 1;
+    if limits.request_bytes != 0 && size > limits.request_bytes {
+        let what = "the request to Easemob, with a single recipient,";
+        return Err(too_large(what, size, limits.request_bytes));
     }
     Ok(())
 }
 
 /// OK where anything was accepted, or where recipients differ in their fate; an error where all share
-/// the same.
+/// the same reason, and so the same state.
 pub(super) fn answer(sent: Sent) -> Result<proto::SendMessageResponse, Problem> {
-    if let ([], [only]) = (&*sent.accepted, &*sent.failures) {
-        return Err(Problem::from(&only.failure));
+    if sent.accepted.is_empty()
+        && let Some(problem) = shared(&sent.failures)
+    {
+        return Err(problem);
     }
     let accepted = sent.accepted.into_iter().map(|accepted| proto::Accepted {
         recipient: accepted.recipient.into_string(),
@@ -147,8 +154,28 @@ pub(super) fn answer(sent: Sent) -> Result<proto::SendMessageResponse, Problem> 
     })
 }
 
+/// The error that all of these are. With several causes of one reason it tells the first, and of their
+/// waits the longest.
+fn shared(failures: &[Failed]) -> Option<Problem> {
+    let mut problems = failures.iter().map(|failed| Problem::from(&failed.failure));
+    let mut first = problems.next()?;
+    for problem in problems {
+        if problem.reason() != first.reason() {
+            return None;
+        }
+        if let Some(wait) = problem.retry_after().max(first.retry_after()) {
+            first = first.with_retry_after(wait);
+        }
+    }
+    Some(first)
+}
+
 fn failure(recipients: Vec<String>, failure: &Failure) -> proto::SendFailure {
     let problem = Problem::from(failure);
+    send_failure(recipients, &problem)
+}
+
+pub(super) fn send_failure(recipients: Vec<String>, problem: &Problem) -> proto::SendFailure {
     proto::SendFailure {
         recipients,
         state: problem.state().into(),

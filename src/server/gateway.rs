@@ -8,9 +8,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Config, DrainReport, GrpcService, Listener, Readiness, Shard, serve};
 use crate::{
-    app::{App, Apps},
-    delivery::{self, Delivery, Transfers},
-    easemob::{self, Tokens},
+    app::Apps,
+    delivery::{self, Delivery, Transfers, Upstream},
+    easemob,
     grpc::{self, Bounds, Messaging, Timeouts},
     media,
 };
@@ -21,7 +21,7 @@ pub struct Gateway {
     config: Config,
     delivery: delivery::Config,
     apps: Arc<Apps>,
-    tokens: Vec<(Arc<App>, Arc<Tokens>)>,
+    upstreams: Vec<Arc<Upstream>>,
     bounds: Bounds,
     transfers: Transfers,
     readiness: Readiness,
@@ -37,12 +37,15 @@ impl Gateway {
         media: media::Config,
     ) -> anyhow::Result<Self> {
         let runtime = Handle::try_current()?;
-        let tokens: Result<Vec<_>, easemob::SetupError> = apps
+        let upstreams: Result<Vec<_>, easemob::SetupError> = apps
             .iter()
-            .map(|app| Ok((Arc::clone(app), easemob::tokens(app, runtime.clone())?)))
+            .map(|app| {
+                let tokens = easemob::tokens(app, runtime.clone())?;
+                Ok(Upstream::new(Arc::clone(app), tokens))
+            })
             .collect();
         Ok(Self {
-            tokens: tokens?,
+            upstreams: upstreams?,
             apps: Arc::new(apps),
             bounds: Bounds {
                 in_flight: Arc::new(Semaphore::new(config.max_requests_in_flight)),
@@ -77,7 +80,7 @@ impl Gateway {
         let longest_call = self.apps.iter().map(|app| app.timeouts.call).max();
         let longest_call = longest_call.unwrap_or_default();
         let delivery = Delivery::new(
-            self.tokens.iter().cloned(),
+            self.upstreams.iter().cloned(),
             &self.delivery,
             shard.tasks.clone(),
             self.closing(shard, longest_call),

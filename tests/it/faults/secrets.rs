@@ -229,7 +229,7 @@ async fn neither_logs_nor_errors_hold_secrets_or_content_whatever_happens() {
         Script::read().answer(503, &format!(r#"{{"data":"{}"}}"#, secret("data"))),
         Script::read().answer(400, &quoting),
         Script::read().answer(413, ""),
-        Script::read().answer(429, ""),
+        Script::read().answer(429, r#"{"error":"resource_limited"}"#),
         Script::read().write(format!(
             "HTTP/1.1 302 Found\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n",
             secret("location")

@@ -104,6 +104,17 @@ impl Started {
         json
     }
 
+    /// The JSON of every call that reached Easemob; then forgets them.
+    fn take_all_json(&self) -> Vec<Value> {
+        let calls = SENDS
+            .iter()
+            .flat_map(|&endpoint| self.easemob.calls(endpoint));
+        let json = calls.map(|call| call.json().expect("JSON was sent"));
+        let json = json.collect();
+        self.easemob.clear_calls();
+        json
+    }
+
     /// How many sends reached Easemob.
     fn sent(&self) -> u64 {
         SENDS
