@@ -2,11 +2,13 @@
 //! passed every check, and serialises to what Easemob documents; each type's file tells all about it.
 
 mod audio;
+mod canonical;
 mod command;
 mod custom;
 mod ext;
 mod file;
 mod file_ref;
+mod fingerprint;
 mod image;
 mod location;
 mod media;
@@ -17,6 +19,7 @@ mod video;
 
 use serde::Serialize;
 
+pub use self::fingerprint::{Files, Fingerprint};
 pub use self::media::MediaMessage;
 pub use self::target::{Kind, Target};
 use self::{
