@@ -14,7 +14,7 @@ use crate::{
     media,
     sandbox::{self, Sandbox},
     server::{self, Gateway, Listener, on_signal},
-    telemetry,
+    store, telemetry,
 };
 
 /// Name of the app in the gateway.
@@ -88,6 +88,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         config,
         delivery::Config::default(),
         media::Config::default(),
+        &store::Config::default(),
     )?;
     // Callers wait in the listener's queue from here on.
     print!("{}", welcome(grpc, operations, &sandbox));

@@ -31,7 +31,17 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         version = env!("CARGO_PKG_VERSION"),
         "the gateway starts"
     );
-    let gateway = Gateway::new(checked.apps, config.server, config.delivery, config.media)?;
+    let gateway = Gateway::new(
+        checked.apps,
+        config.server,
+        config.delivery,
+        config.media,
+        &config.store,
+    )?;
+    info!(
+        ttl = %humantime::format_duration(config.store.ttl()),
+        "request IDs are remembered in memory: a repeat is safe if it comes to this replica, and until it ends"
+    );
     gateway.serve(listener, shutdown).await?;
     info!("the gateway ends");
     Ok(())

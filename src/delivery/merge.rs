@@ -41,7 +41,7 @@ impl Sent {
         }
     }
 
-    fn fail(&mut self, recipients: Vec<RecipientId>, failure: Failure) {
+    pub(super) fn fail(&mut self, recipients: Vec<RecipientId>, failure: Failure) {
         let same = |failed: &&mut Failed| failed.failure.is_like(&failure);
         if let Some(failed) = self.failures.iter_mut().find(same) {
             failed.recipients.extend(recipients);

@@ -3,6 +3,7 @@
 
 mod breaker;
 mod deadline;
+mod ledger;
 mod media;
 mod merge;
 mod part;
@@ -24,16 +25,17 @@ pub use self::{
     upstream::Upstream,
 };
 use self::{
+    ledger::{Request, Run, Start},
     part::{Part, Route},
     turn::{QueueFull, Turns},
-    under_way::Start,
 };
 use crate::{
     app::App,
     caller::Caller,
     easemob::{self, Client, FirstByte},
-    id::RecipientId,
+    id::{RecipientId, RequestId},
     message::Message,
+    store::{self, Store},
 };
 
 /// Sends messages through the apps of the gateway. One for each shard.
@@ -46,6 +48,7 @@ pub struct Delivery {
     // From then on nothing new is begun: what still waits would not end in time.
     closing: CancellationToken,
     transfers: Transfers,
+    records: Arc<Store>,
 }
 
 /// What a caller wants to be sent.
@@ -57,6 +60,8 @@ pub struct Order {
     pub caller: Caller,
     /// The message, checked.
     pub message: Message,
+    /// What the caller names it by, so that a repeat can be told from a new one.
+    pub request_id: Option<RequestId>,
     /// At least once in place of at most once: what may have been sent is sent again.
     pub resend_maybe_sent: bool,
     /// When the answer is due.
@@ -70,6 +75,8 @@ pub struct Sent {
     pub accepted: Vec<Accepted>,
     /// The others, by cause.
     pub failures: Vec<Failed>,
+    /// Some of it is remembered from an earlier request.
+    pub replayed: bool,
 }
 
 /// A recipient that Easemob accepted the message for.
@@ -104,6 +111,12 @@ pub enum Failure {
     /// The deadline passed, and nothing was sent.
     #[error("the deadline passed before anything was sent")]
     DeadlineExceeded,
+    /// The request ID was used for another message.
+    #[error("this request ID was used for another message")]
+    RequestIdReused,
+    /// The request ID cannot be remembered, and so nothing is sent under it.
+    #[error(transparent)]
+    Store(#[from] store::Error),
     /// The gateway has no place for it.
     #[error("the gateway has too many sends to this app under way")]
     Overloaded,
@@ -140,6 +153,7 @@ impl Delivery {
         tasks: TaskTracker,
         closing: CancellationToken,
         transfers: Transfers,
+        records: Arc<Store>,
     ) -> Result<Self, easemob::SetupError> {
         let routes = upstreams.into_iter().map(|upstream| {
             let route = Route {
@@ -155,18 +169,52 @@ impl Delivery {
             tasks,
             closing,
             transfers,
+            records,
         })
     }
 
     /// Sends one message in as many parts as it takes, and answers before its deadline with what is then
-    /// known of every recipient.
+    /// known of every recipient. Under a request ID, only what is left of it is sent.
     pub async fn send(&self, order: Order) -> Sent {
+        let Some(request_id) = &order.request_id else {
+            return self.send_parts(order, None).await;
+        };
+        let Order { message, app, .. } = &order;
+        let request = Request::of_message(message, app, &order.caller, request_id)
+            .resend_maybe_sent(order.resend_maybe_sent);
+        let answer_by = order.deadline.answer_by();
+        let start = match request.begin(&self.records, answer_by, &self.closing).await {
+            Ok(start) => start,
+            Err(failure) => return Sent::none(message, failure),
+        };
+        match start.record() {
+            Some(record) if !request.fits(message, app, record) => {
+                Sent::none(message, Failure::RequestIdReused)
+            }
+            _ => self.send_rest(order, start).await,
+        }
+    }
+
+    /// Sends what is left of a message that has begun.
+    async fn send_rest(&self, mut order: Order, start: Start) -> Sent {
+        let mut remaining = start.remaining(&order.message);
+        let Some(run) = remaining.run.take() else {
+            return remaining.known;
+        };
+        order.message.target.recipients = std::mem::take(&mut remaining.recipients);
+        let places = std::mem::take(&mut remaining.places);
+        let sent = run.keep(self.send_parts(order, Some((&run, places)))).await;
+        remaining.with(sent)
+    }
+
+    /// `run`: the request's, and the places of the recipients.
+    async fn send_parts(&self, order: Order, run: Option<(&Run, Vec<u32>)>) -> Sent {
         let Order {
             app,
-            caller: _,
             message,
             resend_maybe_sent,
             deadline,
+            ..
         } = order;
         let route = self.route(&app);
         let message = Arc::new(message);
@@ -177,18 +225,23 @@ impl Delivery {
         };
         let recipients = split::split(&message, &app.limits);
         let parts = recipients.iter().map(|recipients| {
+            let first_byte = FirstByte::default();
+            let hold = |(run, places): &(&Run, Vec<u32>)| {
+                run.hold(places[recipients.clone()].to_vec(), first_byte.clone())
+            };
             let part = Part {
                 route: Arc::clone(route),
                 message: Arc::clone(&message),
                 recipients: recipients.clone(),
-                first_byte: FirstByte::default(),
+                held: run.as_ref().map(hold),
+                first_byte: first_byte.clone(),
                 answer_by: deadline.answer_by(),
                 resend_maybe_sent,
                 closing: self.closing.clone(),
                 admission: Arc::clone(&admission),
             };
-            Start {
-                first_byte: part.first_byte.clone(),
+            under_way::Start {
+                first_byte,
                 part: part.send(),
             }
         });
@@ -217,6 +270,7 @@ impl Sent {
                 recipients: message.target.recipients.clone(),
                 failure,
             }],
+            replayed: false,
         }
     }
 }

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Failure, Outcome,
+    ledger::Held,
     retry::{Retry, Stage, Step},
     turn::{Admission, Turn, Turns},
     upstream::Upstream,
@@ -39,6 +40,8 @@ pub(super) struct Part {
     /// The message's room in the queue, until the last of its parts has ended.
     #[expect(dead_code, reason = "held")]
     pub(super) admission: Arc<Admission>,
+    /// What the request ID's record is told; none where the request has no ID.
+    pub(super) held: Option<Held>,
 }
 
 /// What a part has behind it.
@@ -49,19 +52,30 @@ struct Course {
     /// When the time for all attempts is over. It begins with the part's turn, and anew where the part
     /// has to wait for the quota once more.
     until: Option<Instant>,
+    /// The record says that an attempt is under way.
+    dispatched: bool,
     /// An earlier attempt may have been a send: from then on no failure proves that nothing was sent.
     doubt: Option<Failure>,
 }
 
 impl Part {
     /// Sends the part: once, or not at all, or says that it does not know.
-    pub(super) async fn send(self) -> Outcome {
+    pub(super) async fn send(mut self) -> Outcome {
+        let outcome = self.attempts().await;
+        if let Some(held) = self.held.take() {
+            held.settle(&outcome).await;
+        }
+        outcome
+    }
+
+    async fn attempts(&self) -> Outcome {
         let budget = &self.route.upstream.budget;
         budget.deposit();
         let mut course = Course {
             retry: Retry::new(self.resend_maybe_sent),
             token: None,
             until: None,
+            dispatched: false,
             doubt: None,
         };
         loop {
@@ -76,7 +90,7 @@ impl Part {
         }
     }
 
-    /// Token, turn, attempt. The token comes first: no place is held while waiting for one.
+    /// Token, turn, dispatch, attempt. The token comes first: no place is held while waiting for one.
     async fn once(&self, course: &mut Course) -> Result<easemob::Accepted, (Stage, Failure)> {
         let tokens = &self.route.upstream.tokens;
         let ready = async || tokens.ready().await.map_err(Failure::from);
@@ -88,6 +102,11 @@ impl Part {
         let until = *course
             .until
             .get_or_insert_with(|| Instant::now() + self.route.client.call_timeout());
+        if let Some(held) = &self.held {
+            let dispatched = held.dispatch(until).await;
+            dispatched.map_err(|failure| (Stage::Turn, failure))?;
+            course.dispatched = true;
+        }
         let outcome = self.attempt(turn, &token, until).await;
         course.token = Some(token);
         outcome.map_err(|failure| (Stage::Attempt, failure))
@@ -155,6 +174,11 @@ impl Part {
         }
         if !self.may_go_on(&failure, course) {
             return Err(failure);
+        }
+        if let Some(held) = &self.held
+            && std::mem::take(&mut course.dispatched)
+        {
+            held.release(&failure).await?;
         }
         match step {
             Step::End => Err(failure),

@@ -61,6 +61,7 @@ pub(super) async fn send_media_message(
         declared: checked.declared,
         thumbnail: checked.thumbnail,
         message: checked.message,
+        request_id: checked.request_id,
         resend_maybe_sent,
         send_timeout: messaging.default_deadline,
     };
@@ -281,6 +282,7 @@ fn new_upload(
 /// A header that has passed every check.
 struct Checked {
     message: MediaMessage,
+    request_id: Option<RequestId>,
     store: Store,
     declared: Option<u64>,
     thumbnail: (Store, Option<u64>),
@@ -298,7 +300,7 @@ fn check_send(header: proto::MediaHeader, app: &App) -> Result<Checked, Problem>
         .child("message")
         .required(header.message)
         .and_then(|message| MediaMessage::check(message, restricted, app, field.child("message")));
-    let (Some(_), Some(options), Some(thumbnail), Some(message)) =
+    let (Some(request_id), Some(options), Some(thumbnail), Some(message)) =
         (request_id, options, thumbnail, message)
     else {
         return Err(Problem::invalid(violations.into_vec()));
@@ -309,6 +311,7 @@ fn check_send(header: proto::MediaHeader, app: &App) -> Result<Checked, Problem>
         thumbnail: (thumbnail.clone().store(name.clone()), thumbnail.declared),
         store: options.store(name),
         message,
+        request_id,
     })
 }
 

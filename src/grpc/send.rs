@@ -24,9 +24,12 @@ pub(super) async fn send_message(
     let caller: Caller = noted(&request)?;
     let request = request.into_inner();
     let app = app(messaging, &caller, &request.app)?;
+    let resend_maybe_sent = request.resend_maybe_sent;
+    let (message, request_id) = check(request, &app)?;
     let order = Order {
-        resend_maybe_sent: request.resend_maybe_sent,
-        message: check(request, &app)?,
+        message,
+        request_id,
+        resend_maybe_sent,
         app,
         caller,
         deadline,
@@ -81,16 +84,19 @@ pub(super) fn app(messaging: &Messaging, caller: &Caller, name: &str) -> Result<
 }
 
 /// The same checks for every RPC that sends: all that is wrong, at once.
-fn check(request: proto::SendMessageRequest, app: &App) -> Result<Message, Problem> {
+fn check(
+    request: proto::SendMessageRequest,
+    app: &App,
+) -> Result<(Message, Option<RequestId>), Problem> {
     let violations = Violations::default();
     let root = violations.root();
     let request_id = RequestId::check(request.request_id, root.child("request_id"));
     let message = check_message(request.message, app, root.child("message"));
-    let (Some(message), Some(_request_id)) = (message, request_id) else {
+    let (Some(message), Some(request_id)) = (message, request_id) else {
         return Err(Problem::invalid(violations.into_vec()));
     };
     check_size(&message, app)?;
-    Ok(message)
+    Ok((message, request_id))
 }
 
 fn check_message(message: Option<proto::Message>, app: &App, field: Field<'_>) -> Option<Message> {
@@ -150,7 +156,7 @@ pub(super) fn answer(sent: Sent) -> Result<proto::SendMessageResponse, Problem> 
     Ok(proto::SendMessageResponse {
         accepted: accepted.collect(),
         failures: failures.collect(),
-        replayed: false,
+        replayed: sent.replayed,
     })
 }
 

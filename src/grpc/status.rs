@@ -14,6 +14,7 @@ use crate::{
     invalid::Violation,
     media,
     proto::{ErrorReason, SendState, UploadedMedia},
+    store,
 };
 
 /// Domain of every `ErrorInfo` of ours.
@@ -207,6 +208,10 @@ impl From<&Failure> for Problem {
             Failure::Easemob(error) => Self::from(error),
             Failure::Upload(error) => Self::from(error),
             Failure::DeadlineExceeded => Self::new(ErrorReason::DeadlineExceeded, what),
+            Failure::RequestIdReused => Self::new(ErrorReason::RequestIdReused, what),
+            Failure::Store(store::Error::Full { retry_after }) => {
+                Self::new(ErrorReason::Overloaded, what).with_retry_after(*retry_after)
+            }
             Failure::Overloaded => Self::new(ErrorReason::Overloaded, what).with_retry_after(wait),
             Failure::ShuttingDown => Self::new(ErrorReason::ShuttingDown, what),
             Failure::Internal => Self::new(ErrorReason::Internal, what),

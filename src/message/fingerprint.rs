@@ -46,43 +46,41 @@ impl Fingerprint {
     }
 }
 
+/// A JSON object whose members are looked at one by one.
+type Object<'a> = BTreeMap<&'a str, &'a RawValue>;
+
 impl Message {
     /// The message's fingerprints: its own, and those of the uploads that it may be the second half of.
     pub fn fingerprints(&self, app: &App) -> Vec<Fingerprint> {
-        let envelope = self.envelope(app);
-        let mut own = envelope.clone();
+        let json = self.envelope.to_object();
+        let request = members_of(&json);
+        let hash = self.summed(app, &request);
+        let mut own = hash.clone();
         own.update(b"body");
-        let Some(body) = self.media_body() else {
-            // Its types write their keys in one order.
-            canonical::text(&mut own, self.content.body.get());
-            return vec![finish(own)];
-        };
-        let uploaded = |without: &[&str]| finish(without_keys(envelope.clone(), &body, without));
-        canonical::members(&mut own, body.iter().map(|(key, value)| (*key, *value)));
-        let mut all = vec![finish(own), uploaded(&FILE)];
-        if THUMBNAIL.iter().any(|key| body.contains_key(key)) {
-            all.push(uploaded(&[FILE.as_slice(), &THUMBNAIL].concat()));
+        if let Some(body) = request.get("body") {
+            canonical::value(&mut own, body.get());
+        }
+        let mut all = vec![finish(own)];
+        if let Some(body) = body_with_file(&request) {
+            all.push(without(&hash, &body, &FILE));
+            if THUMBNAIL.iter().any(|key| body.contains_key(key)) {
+                let keys = [FILE.as_slice(), &THUMBNAIL].concat();
+                all.push(without(&hash, &body, &keys));
+            }
         }
         all
     }
 
     /// The files that it names; none where its type has no file.
     pub fn files(&self) -> Option<Files> {
-        self.has_file()
-            .then(|| serde_json::from_str(self.content.body.get()).unwrap_or_default())
-    }
-
-    fn has_file(&self) -> bool {
-        matches!(self.content.type_tag, "img" | "audio" | "video" | "file")
-    }
-
-    fn media_body(&self) -> Option<BTreeMap<&str, &RawValue>> {
-        let body = || serde_json::from_str(self.content.body.get()).ok();
-        self.has_file().then(body).flatten()
+        let json = self.envelope.to_object();
+        let request = members_of(&json);
+        body_with_file(&request)?;
+        serde_json::from_str(request.get("body")?.get()).ok()
     }
 
     /// All but the body. What is not set adds as much as its default.
-    fn envelope(&self, app: &App) -> Context {
+    fn summed(&self, app: &App, request: &Object<'_>) -> Context {
         let mut hash = Context::new(&SHA256);
         canonical::text(&mut hash, &app.name);
         canonical::text(&mut hash, self.target.kind.path());
@@ -94,19 +92,20 @@ impl Message {
                 false => canonical::text(&mut hash, id),
             }
         }
-        self.target.options.add_to(&mut hash);
-        let from = self.from.as_ref().map_or("", |from| from.as_str());
-        canonical::text(&mut hash, from);
-        canonical::text(&mut hash, self.content.type_tag);
-        hash.update(&[u8::from(self.sync_device), u8::from(self.online_only)]);
-        canonical::set(
-            &mut hash,
-            self.roam_ignore_users.iter().map(|id| id.as_str()),
-        );
-        canonical::text(&mut hash, self.env.as_deref().unwrap_or_default());
-        match &self.content.ext {
-            Some(ext) => canonical::value(&mut hash, ext.get()),
-            None => canonical::value(&mut hash, "{}"),
+        for (key, value) in request {
+            let value = value.get();
+            match *key {
+                "body" => {}
+                "ext" if value.len() <= 2 => {}
+                "users" | "roam_ignore_users" => {
+                    canonical::text(&mut hash, key);
+                    canonical::set(&mut hash, value);
+                }
+                _ => {
+                    canonical::text(&mut hash, key);
+                    canonical::value(&mut hash, value);
+                }
+            }
         }
         hash
     }
@@ -115,18 +114,38 @@ impl Message {
 impl MediaMessage {
     /// The fingerprint of the message and its upload, whatever the file's ID will be.
     pub fn fingerprint(&self, app: &App) -> Fingerprint {
-        let message = self.stand_in();
-        let body = message.media_body().unwrap_or_default();
-        finish(without_keys(message.envelope(app), &body, &FILE))
+        let json = self.stand_in().envelope.to_object();
+        let request = members_of(&json);
+        let body = body_with_file(&request).unwrap_or_default();
+        without(&self.stand_in().summed(app, &request), &body, &FILE)
     }
 }
 
-fn without_keys(mut hash: Context, body: &BTreeMap<&str, &RawValue>, without: &[&str]) -> Context {
-    let mut left = body.clone();
-    left.retain(|key, _| !without.contains(key));
+fn members_of(json: &[u8]) -> Object<'_> {
+    serde_json::from_slice(json).expect("our own JSON, and no escape in its keys")
+}
+
+/// The body, where the message is of a type that has a file.
+fn body_with_file<'a>(request: &Object<'a>) -> Option<Object<'a>> {
+    let has_file = ["\"img\"", "\"audio\"", "\"video\"", "\"file\""];
+    has_file.contains(&request.get("type")?.get()).then(|| {
+        members_of(
+            request
+                .get("body")
+                .map_or("{}", |body| body.get())
+                .as_bytes(),
+        )
+    })
+}
+
+/// As long as the files are not known: all else is.
+fn without(hash: &Context, body: &Object<'_>, keys: &[&str]) -> Fingerprint {
+    let mut hash = hash.clone();
     hash.update(b"upload");
-    canonical::members(&mut hash, left.into_iter());
-    hash
+    let mut body = body.clone();
+    body.retain(|key, _| !keys.contains(key));
+    canonical::members(&mut hash, body.into_iter());
+    finish(hash)
 }
 
 fn finish(hash: Context) -> Fingerprint {

@@ -12,6 +12,7 @@ mod fingerprint;
 mod image;
 mod location;
 mod media;
+mod order;
 mod request;
 mod target;
 mod text;

@@ -48,6 +48,11 @@ impl Envelope {
         json.pop();
         Self(json.into())
     }
+
+    /// The request without its recipients, as a JSON object.
+    pub(super) fn to_object(&self) -> Vec<u8> {
+        [&self.0, b"}".as_slice()].concat()
+    }
 }
 
 impl Message {

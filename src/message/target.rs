@@ -4,7 +4,6 @@ use std::collections::HashSet;
 
 use serde::Serialize;
 
-use super::canonical;
 use crate::{
     id::{RecipientId, UserId},
     invalid::Field,
@@ -84,19 +83,6 @@ pub struct Target {
     /// User, group or room IDs, as the caller spelled them. Never empty, no duplicates.
     pub recipients: Vec<RecipientId>,
     pub(super) options: Options,
-}
-
-impl Options {
-    pub(super) fn add_to(&self, hash: &mut ring::digest::Context) {
-        let Self {
-            users,
-            need_group_ack,
-            chatroom_msg_level,
-        } = self;
-        canonical::set(hash, users.iter().map(|id| id.as_str()));
-        hash.update(&[u8::from(*need_group_ack)]);
-        canonical::text(hash, chatroom_msg_level.unwrap_or_default());
-    }
 }
 
 /// What goes beside the recipients in the request, where it was asked for.

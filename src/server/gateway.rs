@@ -13,6 +13,7 @@ use crate::{
     easemob,
     grpc::{self, Bounds, Messaging, Timeouts},
     media,
+    store::{self, Store},
 };
 
 /// A gateway, ready to be served.
@@ -24,6 +25,7 @@ pub struct Gateway {
     upstreams: Vec<Arc<Upstream>>,
     bounds: Bounds,
     transfers: Transfers,
+    store: Arc<Store>,
     readiness: Readiness,
 }
 
@@ -35,6 +37,7 @@ impl Gateway {
         config: Config,
         delivery: delivery::Config,
         media: media::Config,
+        store: &store::Config,
     ) -> anyhow::Result<Self> {
         let runtime = Handle::try_current()?;
         let upstreams: Result<Vec<_>, easemob::SetupError> = apps
@@ -56,6 +59,7 @@ impl Gateway {
                 },
             },
             transfers: Transfers::new(media),
+            store: Arc::new(Store::new(store)),
             readiness: Readiness::new(),
             config,
             delivery,
@@ -86,6 +90,7 @@ impl Gateway {
             self.closing(shard, longest_call),
             self.transfers
                 .until(self.closing(shard, Duration::from_secs(2))),
+            Arc::clone(&self.store),
         )?;
         let messaging = Messaging {
             apps: Arc::clone(&self.apps),

@@ -135,16 +135,17 @@ impl Store {
         }
     }
 
-    /// Back to claimed: the attempt is proven not to have sent anything, and another may follow.
-    /// `false`: the claim was lost meanwhile.
+    /// Back to claimed, since another attempt may follow. `doubt`: this one may have sent, and no later
+    /// failure takes that back. `false`: the claim was lost meanwhile.
     pub async fn release(
         &self,
         claim: Claim,
         part: &[u32],
+        doubt: bool,
         lease: Duration,
     ) -> Result<bool, Error> {
         match self {
-            Self::Memory(memory) => Ok(memory.release(claim, part, lease)),
+            Self::Memory(memory) => Ok(memory.release(claim, part, doubt, lease)),
         }
     }
 

@@ -4,7 +4,11 @@ use std::fmt;
 
 use ring::digest::{Context, SHA256};
 
-use crate::{id::RequestId, media::Section};
+use crate::{
+    id::{FileId, RequestId},
+    media::Section,
+    message::Fingerprint,
+};
 
 /// Whose request: caller, app and request ID in one. Half a SHA-256: nobody finds a second one that
 /// fits, and no ID is kept in the clear.
@@ -40,6 +44,8 @@ impl fmt::Debug for Key {
 /// What is remembered of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
+    /// What the request said that it was made for.
+    pub fingerprint: Fingerprint,
     /// A state for each recipient, in the message's own order.
     pub recipients: Vec<State>,
     /// The files that came with it.
@@ -127,7 +133,7 @@ impl Files {
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredFile {
     /// Its ID at Easemob.
-    pub uuid: Box<str>,
+    pub uuid: FileId,
     /// What opens it, where its access is restricted.
     pub secret: Option<Box<str>>,
     /// Size in bytes.
@@ -173,8 +179,9 @@ mod tests {
 
     #[test]
     fn a_share_secret_does_not_show() {
+        let violations = Violations::default();
         let file = StoredFile {
-            uuid: "CANARY".into(),
+            uuid: FileId::check("CANARY".into(), violations.root()).unwrap(),
             secret: Some("CANARY".into()),
             size_bytes: 1,
             sha256: [0; 32],

@@ -163,7 +163,14 @@ impl Entry {
         true
     }
 
-    pub(super) fn release(&mut self, owner: u64, part: &[u32], now: Ms, until: Ms) -> bool {
+    pub(super) fn release(
+        &mut self,
+        owner: u64,
+        part: &[u32],
+        doubt: bool,
+        now: Ms,
+        until: Ms,
+    ) -> bool {
         match self.run_of(owner) {
             Some(run) if run.lives_until() > now => {
                 run.claimed_until = run.claimed_until.max(until);
@@ -171,7 +178,8 @@ impl Entry {
             _ => return false,
         }
         for at in part.iter().copied().map(place) {
-            if let Some(Pending::Dispatched { doubt }) = self.recipients.pending(at) {
+            if let Some(Pending::Dispatched { doubt: before }) = self.recipients.pending(at) {
+                let doubt = before || doubt;
                 self.recipients.set(at, Pending::Claimed { doubt });
             }
         }
@@ -241,6 +249,7 @@ impl Entry {
 
     pub(super) fn record(&self) -> Record {
         Record {
+            fingerprint: self.fingerprint,
             recipients: self.recipients.states(),
             files: self.files.as_deref().cloned().unwrap_or_default(),
         }

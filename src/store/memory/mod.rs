@@ -141,10 +141,12 @@ impl Memory {
         done.unwrap_or(false)
     }
 
-    pub(super) fn release(&self, claim: Claim, part: &[u32], lease: Duration) -> bool {
+    pub(super) fn release(&self, claim: Claim, part: &[u32], doubt: bool, lease: Duration) -> bool {
         let now = self.now();
         let until = now + ms(lease);
-        let done = self.with(claim, |entry| entry.release(claim.owner, part, now, until));
+        let done = self.with(claim, |entry| {
+            entry.release(claim.owner, part, doubt, now, until)
+        });
         done.unwrap_or(false)
     }
 

@@ -204,7 +204,7 @@ async fn an_attempt_that_sent_nothing_may_be_made_again() {
     let claim = first(&memory, 1, 1);
     assert!(memory.dispatch(claim, &[0], LEASE));
     assert!(!memory.dispatch(claim, &[0], LEASE), "it is under way");
-    assert!(memory.release(claim, &[0], LEASE));
+    assert!(memory.release(claim, &[0], false, LEASE));
     assert!(memory.dispatch(claim, &[0], LEASE));
 }
 
@@ -212,8 +212,9 @@ async fn an_attempt_that_sent_nothing_may_be_made_again() {
 async fn files_are_remembered_even_where_nothing_was_sent() {
     let memory = memory();
     let claim = first(&memory, 1, 1);
+    let violations = crate::invalid::Violations::default();
     let file = StoredFile {
-        uuid: "u".into(),
+        uuid: crate::id::FileId::check("u".into(), violations.root()).unwrap(),
         secret: None,
         size_bytes: 3,
         sha256: [3; 32],
@@ -325,6 +326,7 @@ enum Step {
     Release {
         run: usize,
         part: Vec<u32>,
+        doubt: bool,
     },
     Settle {
         run: usize,
@@ -350,7 +352,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..2u8, any::<bool>()).prop_map(|(key, resend)| Step::Begin { key, resend }),
         1 => run.clone().prop_map(|run| Step::Renew { run }),
         4 => (run.clone(), part.clone()).prop_map(|(run, part)| Step::Dispatch { run, part }),
-        2 => (run.clone(), part.clone()).prop_map(|(run, part)| Step::Release { run, part }),
+        2 => (run.clone(), part.clone(), any::<bool>()).prop_map(|(run, part, doubt)| Step::Release { run, part, doubt }),
         4 => (run.clone(), part, 0..4u8).prop_map(|(run, part, with)| Step::Settle { run, part, with }),
         1 => run.prop_map(|run| Step::Abandon { run }),
         3 => (1..9u8).prop_map(|seconds| Step::Pass { seconds }),
@@ -366,6 +368,8 @@ struct Fate {
     under_way: Option<usize>,
     /// An attempt was made, and is not proven to have sent nothing.
     sent: bool,
+    /// The run that goes on though its earlier attempt may have sent.
+    resends: Option<usize>,
     accepted: bool,
 }
 
@@ -380,7 +384,11 @@ struct Held {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig {
+        cases: 2_000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn nobody_is_held_by_two_and_nothing_sent_is_given_away_unasked(
@@ -496,17 +504,18 @@ async fn watch(steps: Vec<Step>) -> Result<(), TestCaseError> {
                         prop_assert_eq!(owner, Some(run), "not the owner");
                         prop_assert!(fate.held.is_some_and(|(_, until)| until > now));
                         prop_assert!(fate.under_way.is_none() && !fate.accepted);
-                        prop_assert!(!fate.sent || held.resend, "sent again unasked");
+                        let asked = held.resend || fate.resends == Some(run);
+                        prop_assert!(!fate.sent || asked, "sent again unasked");
                         fate.held = Some((run, now + lease));
                         fate.under_way = Some(run);
                     }
                 }
             }
-            Step::Release { run, part } => {
+            Step::Release { run, part, doubt } => {
                 let Some(held) = runs.get_mut(run) else {
                     continue;
                 };
-                let done = memory.release(held.claim, &part, LEASE);
+                let done = memory.release(held.claim, &part, doubt, LEASE);
                 if done {
                     held.lives_until = now + lease;
                 }
@@ -523,6 +532,9 @@ async fn watch(steps: Vec<Step>) -> Result<(), TestCaseError> {
                     let fate = &mut fates[at as usize];
                     if done && fate.under_way == Some(run) {
                         fate.under_way = None;
+                        fate.sent |= doubt;
+                        // Whoever releases in doubt means to send again.
+                        fate.resends = doubt.then_some(run).or(fate.resends);
                     }
                 }
             }

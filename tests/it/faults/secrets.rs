@@ -327,6 +327,13 @@ async fn debug_texts_hold_neither_secrets_nor_content() {
     }
     let apps = Apps::new([app], None);
     assert_tight("apps", &format!("{apps:?}"));
-    let gateway = Gateway::new(apps, setup.server, setup.delivery, setup.media).unwrap();
+    let gateway = Gateway::new(
+        apps,
+        setup.server,
+        setup.delivery,
+        setup.media,
+        &setup.store,
+    )
+    .unwrap();
     assert_tight("gateway", &format!("{:?}", Arc::new(gateway)));
 }

@@ -9,6 +9,7 @@ use easemob_gateway::{
     media,
     proto::messaging_service_client::MessagingServiceClient,
     server::{self, DrainReport, Gateway, Listener},
+    store,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -26,6 +27,7 @@ pub struct Setup {
     pub server: server::Config,
     pub delivery: delivery::Config,
     pub media: media::Config,
+    pub store: store::Config,
 }
 
 impl Setup {
@@ -51,6 +53,7 @@ impl Setup {
             server,
             delivery: delivery::Config::default(),
             media: media::Config::default(),
+            store: store::Config::default(),
         }
     }
 
@@ -75,6 +78,12 @@ impl Setup {
     /// Changes the bounds of uploads and downloads.
     pub fn media(mut self, change: impl FnOnce(&mut media::Config)) -> Self {
         change(&mut self.media);
+        self
+    }
+
+    /// Changes where request IDs are remembered.
+    pub fn store(mut self, change: impl FnOnce(&mut store::Config)) -> Self {
+        change(&mut self.store);
         self
     }
 
@@ -121,7 +130,8 @@ impl Setup {
             listener.local_addr().unwrap(),
             listener.operations_addr().unwrap(),
         );
-        let gateway = Gateway::new(apps, self.server, self.delivery, self.media).unwrap();
+        let gateway =
+            Gateway::new(apps, self.server, self.delivery, self.media, &self.store).unwrap();
         started.send(addresses).unwrap();
         gateway.serve(listener, shutdown).await.unwrap()
     }
