@@ -214,13 +214,14 @@ async fn a_caller_that_takes_no_answers_is_not_read_further() {
     // A few answers of some 600 recipients fill the caller's window.
     let users: Vec<_> = (0..600).map(|i| format!("{i:0>60}")).collect();
     let users: Vec<_> = users.iter().map(String::as_str).collect();
+    let request = text_to(&users);
     let (requests, stream) = mpsc::channel(1);
     let mut client = gateway.client().await;
     let answers = client.send_messages(ReceiverStream::new(stream)).await;
     let mut answers = answers.unwrap().into_inner();
     let asked = tokio::spawn(async move {
         for i in 0..300 {
-            let request = asks(&i.to_string(), text_to(&users));
+            let request = asks(&i.to_string(), request.clone());
             requests.send(request).await.unwrap();
         }
     });
