@@ -63,7 +63,7 @@ pub(super) async fn send_media_message(
         message: checked.message,
         request_id: checked.request_id,
         resend_maybe_sent,
-        send_timeout: messaging.default_deadline,
+        send_timeout: messaging.timeouts.default,
     };
     let sent = messaging.delivery.send_media(order).await;
     Ok(Response::new(answer_media(sent, &app)?))

@@ -20,9 +20,18 @@ pub(super) async fn send_message(
     messaging: &Messaging,
     request: Request<proto::SendMessageRequest>,
 ) -> Result<Response<proto::SendMessageResponse>, Status> {
-    let deadline: Deadline = noted(&request)?;
-    let caller: Caller = noted(&request)?;
-    let request = request.into_inner();
+    let (deadline, caller) = (noted(&request)?, noted(&request)?);
+    let sent = send(messaging, caller, request.into_inner(), deadline).await;
+    Ok(Response::new(sent?))
+}
+
+/// One message, however its request came.
+pub(super) async fn send(
+    messaging: &Messaging,
+    caller: Caller,
+    request: proto::SendMessageRequest,
+    deadline: Deadline,
+) -> Result<proto::SendMessageResponse, Problem> {
     let app = app(messaging, &caller, &request.app)?;
     let resend_maybe_sent = request.resend_maybe_sent;
     let (message, request_id) = check(request, &app)?;
@@ -39,7 +48,7 @@ pub(super) async fn send_message(
     for failed in &sent.failures {
         log(&name, failed);
     }
-    Ok(Response::new(answer(sent)?))
+    answer(sent)
 }
 
 /// Logged once, here, where it becomes a status. Without names, texts and secrets.

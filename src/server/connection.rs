@@ -29,6 +29,7 @@ use super::{
     preface::{self, Prefaced},
     request_body::RequestBody,
 };
+use crate::grpc::ConnectionEnding;
 
 /// What answers the requests: in practice tonic's routes below the layers of the gateway.
 pub trait GrpcService:
@@ -136,9 +137,12 @@ pub(super) async fn serve<S: GrpcService>(
     };
     drop(place);
 
+    let ending = ConnectionEnding::default();
+    let told = ending.clone();
     let service = service_fn(move |request: http::Request<Incoming>| {
         let mut request = request.map(|body| Body::new(RequestBody(body)));
         request.extensions_mut().insert(connected.clone());
+        request.extensions_mut().insert(told.clone());
         service.clone().oneshot(request)
     });
     let builder = builder(&rules.config, tasks);
@@ -153,6 +157,8 @@ pub(super) async fn serve<S: GrpcService>(
         () = rules.cut.cancelled() => return,
     };
     connection.as_mut().graceful_shutdown();
+    // GOAWAY is for new calls; a stream of sends would go on for ever.
+    ending.0.cancel();
     tokio::select! {
         ended = connection => tell(peer, ended),
         () = after(grace) => debug!(%peer, "an old connection is cut with calls still running"),

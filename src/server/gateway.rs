@@ -24,6 +24,7 @@ pub struct Gateway {
     apps: Arc<Apps>,
     upstreams: Vec<Arc<Upstream>>,
     bounds: Bounds,
+    streams: Arc<Semaphore>,
     transfers: Transfers,
     store: Arc<Store>,
     readiness: Readiness,
@@ -58,6 +59,7 @@ impl Gateway {
                     max: config.max_deadline,
                 },
             },
+            streams: Arc::new(Semaphore::new(config.max_send_streams)),
             transfers: Transfers::new(media),
             store: Arc::new(Store::new(store)),
             readiness: Readiness::new(),
@@ -94,8 +96,11 @@ impl Gateway {
         )?;
         let messaging = Messaging {
             apps: Arc::clone(&self.apps),
-            delivery,
-            default_deadline: self.config.default_deadline,
+            delivery: Arc::new(delivery),
+            timeouts: self.bounds.timeouts,
+            streams: Arc::clone(&self.streams),
+            in_flight: Arc::clone(&self.bounds.in_flight),
+            requests_per_stream: self.config.requests_per_send_stream,
         };
         let health = self.readiness.health_service();
         Ok(grpc::service(messaging, &self.bounds, health))

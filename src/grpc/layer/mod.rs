@@ -6,5 +6,8 @@ mod errors;
 mod in_flight;
 
 pub(super) use self::{
-    arrival::ArrivalLayer, caller::CallerLayer, errors::ErrorsLayer, in_flight::InFlightLayer,
+    arrival::ArrivalLayer,
+    caller::CallerLayer,
+    errors::{ErrorsLayer, of_framework},
+    in_flight::InFlightLayer,
 };

@@ -6,6 +6,8 @@ mod connect;
 mod deadline;
 mod drain;
 mod overload;
+mod parts;
+mod retry;
 mod secrets;
 mod tls;
 mod token;

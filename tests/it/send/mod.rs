@@ -8,6 +8,8 @@ mod documented;
 mod envelope;
 mod errors;
 mod ids;
+mod long;
+mod many;
 mod memory;
 mod service;
 mod validation;

@@ -76,6 +76,8 @@ pub struct Received {
     pub head: String,
     /// What it says.
     pub body: serde_json::Value,
+    /// It was answered with a whole 4xx that says that nothing was sent.
+    pub refused: bool,
     /// Its body as it came, without the frames of a chunked one.
     pub bytes: Vec<u8>,
 }
