@@ -14,6 +14,7 @@ mod architecture;
 mod cli;
 mod faults;
 mod media;
+mod repeat;
 mod send;
 mod server;
 mod support;

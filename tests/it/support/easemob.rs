@@ -227,6 +227,11 @@ impl Easemob {
         self.shared.sends.lock().unwrap().next.push_back(script);
     }
 
+    /// Does nothing of what was asked for with the next messages.
+    pub fn forget_scripts(&self) {
+        self.shared.sends.lock().unwrap().next.clear();
+    }
+
     /// What to do with the next request for a token.
     pub fn on_token(&self, script: Script) {
         self.shared.tokens.lock().unwrap().next.push_back(script);
