@@ -184,3 +184,6 @@ fn in_doubt(what: &'static str) -> Failure {
 fn is_ours(state: &State) -> bool {
     matches!(state, State::Claimed { .. })
 }
+
+#[cfg(test)]
+mod tests;

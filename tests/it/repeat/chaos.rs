@@ -146,7 +146,7 @@ async fn send(client: MessagingServiceClient<Channel>, number: usize, mut rng: R
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_happens_nobody_has_a_message_twice() {
-    let count = if soak() { 10_000 } else { 500 };
+    let count = if soak() { 10_000 } else { 200 };
     let seed = std::env::var("CHAOS_SEED")
         .map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
     println!("CHAOS_SEED={seed}");
@@ -171,7 +171,7 @@ async fn whatever_happens_nobody_has_a_message_twice() {
     let mut callers = Vec::new();
     for number in 0..count {
         let place = Arc::clone(&places).acquire_owned().await.unwrap();
-        if number % 1_000 == 300 {
+        if number % 1_000 == 100 {
             // Refuses connections for a moment, and cuts those that there are.
             easemob.down();
             easemob.up();
