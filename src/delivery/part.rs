@@ -169,10 +169,10 @@ impl Part {
         failure: Failure,
         course: &mut Course,
     ) -> Result<(), Failure> {
-        if step == Step::End {
+        if step == Step::WhenQuotaAllows && self.pause(&failure) >= self.answer_by {
             return Err(failure);
         }
-        if !self.may_go_on(&failure, course) {
+        if step == Step::End || !self.may_go_on(&failure, course) {
             return Err(failure);
         }
         if let Some(held) = &self.held
@@ -184,21 +184,20 @@ impl Part {
             Step::End => Err(failure),
             Step::After(pause) => self.wait(pause, failure, course).await,
             Step::WithNewToken => self.replace(failure, course).await,
-            Step::WhenQuotaAllows => self.pause(failure, course),
+            Step::WhenQuotaAllows => {
+                course.until = None;
+                Ok(())
+            }
         }
     }
 
-    /// Has everything of this kind wait for the quota. The part's next turn comes after that.
-    fn pause(&self, failure: Failure, course: &mut Course) -> Result<(), Failure> {
+    /// Has everything of this kind wait for the quota, also where this caller has left. Until when.
+    fn pause(&self, failure: &Failure) -> Instant {
         let kind = self.message.target.kind;
-        let pauses = &self.route.upstream.pauses;
-        if let Failure::Easemob(refusal) = &failure
-            && pauses.begin(kind, refusal) >= self.answer_by
-        {
-            return Err(failure);
+        match failure {
+            Failure::Easemob(refusal) => self.route.upstream.pauses.begin(kind, refusal),
+            _ => Instant::now(),
         }
-        course.until = None;
-        Ok(())
     }
 
     /// Whether there may be another attempt: a caller that has left, or has its answer, would not hear

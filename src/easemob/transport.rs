@@ -36,6 +36,7 @@ const MAX_REPLY_BYTES: usize = 1024 * 1024;
 pub(super) struct Transport {
     app: Arc<App>,
     pool: ArcSwap<Pool>,
+    pool_lifetime: Duration,
 }
 
 #[derive(Debug)]
@@ -77,6 +78,7 @@ impl Transport {
         Ok(Self {
             app: Arc::clone(app),
             pool: ArcSwap::from_pointee(Pool::new(app)?),
+            pool_lifetime: POOL_LIFETIME,
         })
     }
 
@@ -166,7 +168,7 @@ impl Transport {
 
     fn client(&self) -> Client {
         let pool = self.pool.load();
-        if pool.born.elapsed() < POOL_LIFETIME {
+        if pool.born.elapsed() < self.pool_lifetime {
             return pool.client.clone();
         }
         // Calls in flight keep the old pool alive until they end.
@@ -270,4 +272,72 @@ fn describe(error: reqwest::Error) -> String {
         cause = deeper;
     }
     format!("{kind}: {cause}")
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+    use crate::{app, invalid::Violations};
+
+    /// Answers everything, and keeps connections open. Tells of each new one.
+    async fn server() -> (String, tokio::sync::mpsc::UnboundedReceiver<()>) {
+        let (connected, connections) = tokio::sync::mpsc::unbounded_channel();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((mut socket, _)) = listener.accept().await {
+                connected.send(()).unwrap();
+                tokio::spawn(async move {
+                    let mut bytes = [0; 4_096];
+                    while socket.read(&mut bytes).await.is_ok_and(|count| count > 0) {
+                        let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+                        socket.write_all(answer.as_bytes()).await.unwrap();
+                    }
+                });
+            }
+        });
+        (url, connections)
+    }
+
+    /// Connections that so many calls take, one after the other.
+    async fn connections(calls: usize, pool_lifetime: Duration) -> usize {
+        let (url, mut connections) = server().await;
+        let config = app::Config {
+            base_url: url.clone(),
+            org_name: Some("o".into()),
+            app_name: Some("a".into()),
+            client_id: "id".into(),
+            client_secret: Some("secret".into()),
+            ..app::Config::default()
+        };
+        let app = App::new("shop", &config, Violations::default().root()).unwrap();
+        let mut transport = Transport::new(&Arc::new(app)).unwrap();
+        transport.pool_lifetime = pool_lifetime;
+        for _ in 0..calls {
+            let call = Call {
+                url: Url::parse(&url).unwrap(),
+                authorization: None,
+                json: b"{}".to_vec(),
+                first_byte: FirstByte::default(),
+                timeout: Duration::from_secs(10),
+            };
+            assert_eq!(transport.post(call).await.unwrap().status, 200);
+        }
+        let mut count = 0;
+        while connections.try_recv().is_ok() {
+            count += 1;
+        }
+        count
+    }
+
+    #[tokio::test]
+    async fn a_busy_pool_is_made_anew_after_its_time_so_that_a_new_address_is_found() {
+        assert_eq!(connections(5, POOL_LIFETIME).await, 1);
+        assert_eq!(connections(5, Duration::ZERO).await, 5);
+    }
 }

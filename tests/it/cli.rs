@@ -385,7 +385,8 @@ async fn wrong_fields_are_told_as_options() {
 async fn a_stored_file_is_sent_later_without_its_bytes() {
     let world = World::new().await;
     world.picture("my cat.png", 64, 48);
-    let refusal = || Fault::json(429, "reach_limit", "This request has reached api limit");
+    // One that no waiting helps against.
+    let refusal = || Fault::json(429, "resource_limited", "You have exceeded the limit.");
     world
         .sandbox
         .script(Endpoint::SendToUsers, [refusal(), refusal()]);

@@ -4,10 +4,12 @@ mod arrival;
 mod caller;
 mod errors;
 mod in_flight;
+mod upload_body;
 
 pub(super) use self::{
     arrival::ArrivalLayer,
     caller::CallerLayer,
     errors::{ErrorsLayer, of_framework},
     in_flight::InFlightLayer,
+    upload_body::{UploadBody, UploadBodyLayer},
 };

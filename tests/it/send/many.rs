@@ -248,6 +248,37 @@ async fn a_caller_that_takes_no_answers_is_not_read_further() {
 }
 
 #[tokio::test]
+async fn a_stream_has_so_many_requests_under_way_and_no_more() {
+    let easemob = Easemob::start();
+    let gate = Gate::default();
+    for _ in 0..3 {
+        easemob.on_send(Script::read().wait(&gate).accept());
+    }
+    let gateway = Setup::at(easemob.url())
+        .server(|server| server.requests_per_send_stream = 3)
+        .start()
+        .await;
+    let mut many = open(&gateway).await;
+    for i in 0..10 {
+        many.ask(&i.to_string(), text_to(&["bob"])).await;
+    }
+    easemob
+        .until("three are there", |seen| seen.sends.len() == 3)
+        .await;
+    // Others are not held up by it.
+    let mut client = gateway.client().await;
+    for _ in 0..5 {
+        client.send_message(text_to(&["amy"])).await.unwrap();
+    }
+    assert_eq!(easemob.seen().sends.len(), 3 + 5);
+    gate.open();
+    for _ in 0..10 {
+        sent(many.next().await.1);
+    }
+    assert_eq!(easemob.seen().sends.len(), 10 + 5);
+}
+
+#[tokio::test]
 async fn a_drain_answers_what_was_read_and_refuses_what_comes_then() {
     let easemob = Easemob::start();
     let gate = Gate::default();
