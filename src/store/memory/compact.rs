@@ -170,8 +170,11 @@ impl Recipients {
             Repr::One(_) => 0,
             Repr::Many(many) => {
                 let texts = many.texts.values().map(|text| text.len() + 40);
+                let lists = many.codes.len() * (size_of::<u16>() + size_of::<u64>());
+                // An eighth for what the allocator rounds up to.
                 size_of::<Many>()
-                    + many.codes.len() * (size_of::<u16>() + size_of::<u64>())
+                    + lists
+                    + lists / 8
                     + many.times.capacity() * size_of::<Time>()
                     + texts.sum::<usize>()
             }

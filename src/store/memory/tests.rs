@@ -283,6 +283,27 @@ async fn a_full_store_refuses_and_forgets_nothing() {
     }
 }
 
+/// What `docs/delivery.md` and the setting tell of the room that records take.
+#[tokio::test(start_paused = true)]
+async fn records_take_as_much_room_as_documented() {
+    let memory = memory();
+    let id = || Some("1029457500870543736".to_owned());
+    let mut before = 0;
+    for (number, recipients) in [(0, 1), (1, 10), (2, 100), (3, 600)] {
+        let claim = first(&memory, number, recipients);
+        let part: Vec<u32> = (0..).take(recipients).collect();
+        assert!(memory.dispatch(claim, &part, LEASE));
+        memory.settle(claim, &part, ids(&vec![id(); recipients]));
+        let bytes = memory.usage().bytes - before;
+        before += bytes;
+        let documented = match recipients {
+            1 => 133,
+            more => 245 + 45 * more / 4,
+        };
+        assert_eq!(bytes, documented, "{recipients} recipients");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn room_comes_back_when_it_was_said() {
     let one = bytes(&Entry::new(Fingerprint::of([1; 16]), 1, 0, 0));

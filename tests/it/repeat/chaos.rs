@@ -82,11 +82,17 @@ impl Told {
     }
 }
 
-/// One send, as a mesh makes it of what its caller asks for.
+/// The client's own timer, which the gateway has not heard of: no mesh between the two would see it.
+fn is_own_timer(status: &Status) -> bool {
+    status.code() == Code::Cancelled && status.message() == tonic::TimeoutExpired(()).to_string()
+}
+
+/// One send, as a mesh makes it of what its caller asks for. What came of each try goes into `history`.
 async fn through_the_mesh(
     client: &MessagingServiceClient<Channel>,
     request: &SendMessageRequest,
     time: Option<Duration>,
+    history: &mut Vec<String>,
 ) -> Result<SendMessageResponse, Status> {
     let mut repeats = 0;
     loop {
@@ -94,10 +100,13 @@ async fn through_the_mesh(
         if let Some(time) = time {
             request.set_timeout(time);
         }
+        history.push(format!("sent, with {time:?}"));
         let result = client.clone().send_message(request).await;
+        history.push(format!("{result:?}"));
         match result {
             Err(status)
                 if matches!(status.code(), Code::Unavailable | Code::Cancelled)
+                    && !is_own_timer(&status)
                     && repeats < MESH_REPEATS =>
             {
                 repeats += 1;
@@ -109,12 +118,17 @@ async fn through_the_mesh(
 
 /// A caller: with or without a request ID, with more or less time, and perhaps one that leaves and
 /// comes back.
-async fn send(client: MessagingServiceClient<Channel>, number: usize, mut rng: Rng) -> Told {
+async fn send(
+    client: MessagingServiceClient<Channel>,
+    number: usize,
+    mut rng: Rng,
+) -> (Told, Vec<String>) {
     let id = match rng.u8(..3) {
         0 => String::new(),
         _ => format!("id-{number}"),
     };
     let request = says(&id, &format!("message {number}"));
+    let mut history = vec![format!("ID {id:?}")];
     let time = match rng.u8(..10) {
         0 => Some(Duration::from_millis(rng.u64(1..100))),
         _ => None,
@@ -122,12 +136,16 @@ async fn send(client: MessagingServiceClient<Channel>, number: usize, mut rng: R
     // Only with an ID may a caller repeat what it does not know the end of.
     if !id.is_empty() && rng.u8(..5) == 0 {
         let patience = Duration::from_millis(rng.u64(..40));
-        let _left = timeout(patience, through_the_mesh(&client, &request, time)).await;
+        let _left = timeout(
+            patience,
+            through_the_mesh(&client, &request, time, &mut history),
+        )
+        .await;
     }
-    let mut told = Told::of(&through_the_mesh(&client, &request, time).await);
+    let mut told = Told::of(&through_the_mesh(&client, &request, time, &mut history).await);
     let mut repeats = if id.is_empty() { 0 } else { rng.u8(..4) };
     while repeats > 0 {
-        let again = Told::of(&through_the_mesh(&client, &request, None).await);
+        let again = Told::of(&through_the_mesh(&client, &request, None, &mut history).await);
         told = match (told, again) {
             (Told::Accepted, again) => {
                 assert!(matches!(again, Told::Accepted), "it was accepted before");
@@ -135,13 +153,13 @@ async fn send(client: MessagingServiceClient<Channel>, number: usize, mut rng: R
             }
             // The doubt may be over by now; a repeat never takes it back to nothing.
             (Told::MaybeSent, Told::NotSent) if time.is_none() => {
-                panic!("message {number}: it was in doubt before")
+                panic!("message {number}: it was in doubt before: {history:#?}")
             }
             (_, again) => again,
         };
         repeats -= 1;
     }
-    told
+    (told, history)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -202,7 +220,7 @@ async fn whatever_happens_nobody_has_a_message_twice() {
         *has.entry(send.text().to_owned()).or_default() += 1;
     }
     let mut counts = [0; 3];
-    for (number, told) in all.into_iter().enumerate() {
+    for (number, (told, history)) in all.into_iter().enumerate() {
         let has = has.remove(&format!("message {number}")).unwrap_or_default();
         let (may_have, which) = match told {
             Told::Accepted => (1..=1, 0),
@@ -212,7 +230,7 @@ async fn whatever_happens_nobody_has_a_message_twice() {
         counts[which] += 1;
         assert!(
             may_have.contains(&has),
-            "message {number}: {has} times, not {may_have:?}"
+            "message {number}: {has} times, not {may_have:?}: {history:#?}"
         );
     }
     let [accepted, not_sent, maybe_sent] = counts;
@@ -223,7 +241,7 @@ async fn whatever_happens_nobody_has_a_message_twice() {
 
 type Callers = [(
     MessagingServiceClient<Channel>,
-    tokio::task::JoinHandle<Told>,
+    tokio::task::JoinHandle<(Told, Vec<String>)>,
 )];
 
 /// The connection of the last caller; a new one every now and then.

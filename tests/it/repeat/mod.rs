@@ -16,6 +16,7 @@ use tonic::{Code, Status, transport::Channel};
 use tonic_types::StatusExt;
 
 use crate::support::{
+    binary::Binary,
     easemob::{Easemob, Script},
     gateway::Setup,
     request::{message, request, text, users, verdict},
@@ -191,6 +192,24 @@ async fn every_app_has_ids_of_its_own() {
     assert!(!second.replayed);
     assert_ne!(first.accepted[0].message_id, second.accepted[0].message_id);
     assert_eq!(easemob.seen().sends.len(), 2);
+}
+
+#[tokio::test]
+async fn the_log_says_at_every_start_where_the_promise_ends() {
+    let app = "[apps.shop]\nbase_url = 'http://127.0.0.1:1'\norg_name = 'o'\napp_name = 'a'\n\
+               client_id = 'c'\nclient_secret_env = 'SECRET'\n[store]\nttl = '30m'\n";
+    let binary = Binary::serve(app, &[("SECRET", "secret")]).await;
+    // What it says comes in order, and it says this before it serves.
+    binary.client().await;
+    binary.terminate();
+    let (_, said) = binary.ended().await;
+    let lines = said
+        .lines()
+        .filter(|line| line.contains("request IDs are remembered"));
+    let lines: Vec<_> = lines.collect();
+    assert_eq!(lines.len(), 1, "{said}");
+    assert!(lines[0].contains("comes to this replica, and until it ends"));
+    assert!(lines[0].contains("30m"));
 }
 
 /// M4.
