@@ -8,7 +8,7 @@ mod drain;
 mod overload;
 mod parts;
 mod retry;
-mod secrets;
+pub mod secrets;
 mod tls;
 mod token;
 
