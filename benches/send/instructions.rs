@@ -137,6 +137,7 @@ async fn remember(store: &Store, id: u64, message: &Message, app: &App) -> anyho
         recipients: message.target.recipients.len(),
         resend_maybe_sent: false,
         lease,
+        trace: None,
     };
     let Begun::New(claim) = store.begin(&begin).await? else {
         bail!("every ID is a new one");

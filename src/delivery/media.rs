@@ -233,7 +233,12 @@ impl Delivery {
         let closing = &self.transfers.closing;
         let request = Request::of_upload(&order.message, app, caller, request_id)
             .resend_maybe_sent(order.resend_maybe_sent);
-        let start = request.begin(&self.records, answer_by, closing);
+        let start = request.begin(
+            &self.records,
+            answer_by,
+            closing,
+            &self.route(app).request_ids,
+        );
         start.await.map(Some)
     }
 

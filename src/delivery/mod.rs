@@ -178,6 +178,7 @@ impl Delivery {
                     message::Kind::ALL.map(message::Kind::name),
                     ErrorReason::OutcomeUnknown.name(),
                 ),
+                request_ids: metrics.request_ids(&upstream.app.name),
                 upstream: Arc::clone(&upstream),
             };
             route.turns.observe(&metrics.gauges, &upstream.app.name);
@@ -212,7 +213,15 @@ impl Delivery {
         let request = Request::of_message(message, app, &order.caller, request_id)
             .resend_maybe_sent(order.resend_maybe_sent);
         let answer_by = order.deadline.answer_by();
-        let start = match request.begin(&self.records, answer_by, &self.closing).await {
+        let start = match request
+            .begin(
+                &self.records,
+                answer_by,
+                &self.closing,
+                &self.route(app).request_ids,
+            )
+            .await
+        {
             Ok(start) => start,
             Err(failure) => return Sent::none(message, failure),
         };

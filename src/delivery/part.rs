@@ -27,6 +27,7 @@ pub(super) struct Route {
     pub(super) downloaded: metrics::Bytes,
     pub(super) wait: metrics::Wait,
     pub(super) recipients: metrics::Recipients,
+    pub(super) request_ids: metrics::RequestIds,
 }
 
 /// What one call carries.

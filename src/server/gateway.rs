@@ -196,6 +196,17 @@ impl Gateway {
             limit,
             move || limit.saturating_sub(requests.available_permits()),
         );
+        let store = Arc::clone(&self.store);
+        gauges.observe(Gauge::RecordsActive, &[], move || {
+            u32::try_from(store.usage().records).ok().map(f64::from)
+        });
+        let (store, limit) = (Arc::clone(&self.store), self.store.usage().max_bytes);
+        gauges.observe_places(
+            (Gauge::RecordBytes, Gauge::RecordBytesLimit),
+            &[],
+            limit,
+            move || store.usage().bytes,
+        );
         let transfers = self.transfers.clone();
         gauges.observe_places(
             (Gauge::TransfersActive, Gauge::TransfersLimit),

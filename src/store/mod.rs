@@ -24,7 +24,7 @@ pub use self::{
     memory::{Memory, Usage},
     record::{Files, Key, Record, Settlement, State, StoredFile, Unsent},
 };
-use crate::{media::Section, message::Fingerprint};
+use crate::{media::Section, message::Fingerprint, trace};
 
 /// Where the records are. Every operation is atomic: nothing comes between its look and its change.
 #[derive(Debug)]
@@ -47,6 +47,8 @@ pub struct Begin<'a> {
     pub resend_maybe_sent: bool,
     /// How long the claim lasts unless it is renewed.
     pub lease: Duration,
+    /// Where its trace is, for those who wait for it.
+    pub trace: Option<trace::Ids>,
 }
 
 /// What a request finds when it begins.
@@ -74,6 +76,8 @@ pub struct Claim {
 /// Another run that is under way.
 #[derive(Debug)]
 pub struct Running {
+    /// Where its trace is.
+    pub trace: Option<trace::Ids>,
     ended: CancellationToken,
     lease: Duration,
 }

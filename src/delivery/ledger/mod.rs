@@ -18,7 +18,9 @@ use crate::{
     easemob,
     id::RequestId,
     message::{Fingerprint, MediaMessage, Message},
-    store::{Begin, Begun, Key, Record, State, Store},
+    metrics::{Repeat, RequestIds},
+    store::{self, Begin, Begun, Key, Record, State, Store},
+    trace,
 };
 
 /// How long a claim lasts that nobody renews: what a stall may take that is no death.
@@ -100,26 +102,47 @@ impl Request {
         store: &Arc<Store>,
         answer_by: Instant,
         closing: &CancellationToken,
+        seen: &RequestIds,
     ) -> Result<Start, Failure> {
+        let span = trace::current();
         let begin = Begin {
             key: self.key,
             fingerprints: &self.fingerprints,
             recipients: self.recipients,
             resend_maybe_sent: self.resend_maybe_sent,
             lease: CLAIM_LEASE,
+            trace: span.ids(),
         };
         loop {
-            let (running, record) = match store.begin(&begin).await? {
+            let begun = store.begin(&begin).await;
+            seen.found(match &begun {
+                Ok(Begun::New(_)) => Repeat::First,
+                Ok(Begun::Again(..)) => Repeat::Resumed,
+                Ok(Begun::Settled(_)) => Repeat::Replayed,
+                Ok(Begun::Running(..)) => Repeat::Joined,
+                Ok(Begun::Reused) => Repeat::Reused,
+                Err(store::Error::Full { .. }) => Repeat::Refused,
+            });
+            let (running, record) = match begun? {
                 Begun::New(claim) => {
+                    span.event("request_id.claimed", []);
                     return Ok(Start::Run(Run::new(store, claim), None));
                 }
                 Begun::Again(claim, record) => {
+                    span.event("request_id.resumed", []);
                     return Ok(Start::Run(Run::new(store, claim), Some(record)));
                 }
-                Begun::Settled(record) => return Ok(Start::Settled(record)),
+                Begun::Settled(record) => {
+                    span.event("request_id.replayed", []);
+                    return Ok(Start::Settled(record));
+                }
                 Begun::Running(running, record) => (running, record),
                 Begun::Reused => return Err(Failure::RequestIdReused),
             };
+            span.event("request_id.joined", []);
+            if let Some(other) = running.trace {
+                span.link(other);
+            }
             tokio::select! {
                 biased;
                 () = running.ended() => {}

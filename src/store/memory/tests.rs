@@ -26,6 +26,7 @@ fn begin_of(key: Key, recipients: usize, fingerprints: &[Fingerprint]) -> Begin<
         recipients,
         resend_maybe_sent: false,
         lease: LEASE,
+        trace: None,
     }
 }
 
@@ -120,7 +121,8 @@ async fn what_nothing_was_sent_of_is_forgotten() {
             memory.usage(),
             Usage {
                 records: 0,
-                bytes: 0
+                bytes: 0,
+                max_bytes: 64 << 20,
             }
         );
     }
@@ -307,7 +309,8 @@ async fn records_take_as_much_room_as_documented() {
 
 #[tokio::test(start_paused = true)]
 async fn room_comes_back_when_it_was_said() {
-    let one = bytes(&Entry::new(Fingerprint::of([1; 16]), 1, 0, 0));
+    let begin_one = begin_of(key(1), 1, &MESSAGE);
+    let one = bytes(&Entry::new(MESSAGE[0], &begin_one, 0, 0));
     let memory = Memory::new(&Config {
         memory_bytes: 2 * one,
         ..Config::default()
