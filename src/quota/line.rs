@@ -4,56 +4,40 @@
 //! weight, and the call with the earliest start goes next. A caller that asks for ten times its share
 //! waits behind its own calls and not before others'. The next in order goes as soon as the quota has room for
 //! it, and nothing smaller passes it meanwhile: so large calls are not passed by for ever.
+//!
+//! Order alone would not do: who takes a whole minute's quota at once leaves nothing for a minute, however fair the
+//! order. So what the others asked for lately is kept for them, up to their shares; only what is left of it
+//! can be taken beyond one's own share.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    time::Instant,
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-
-use super::Turn;
+pub(super) use super::flow::Amount;
+use super::{
+    Asker, Turn,
+    flow::{Flow, Waiting},
+};
 
 /// Steps of a caller's clock for one message, at weight 1.
 const STEP: u64 = 1 << 20;
 
 /// Those who wait, by caller.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Line {
     flows: HashMap<Arc<str>, Flow>,
+    /// Sum of the callers' weights.
+    weights: u64,
     /// Where the clocks stand: the start of the call that went last.
     clock: u64,
     waiting: usize,
-}
-
-/// What one caller has in the line.
-#[derive(Debug, Default)]
-struct Flow {
-    weight: u64,
-    /// Where the caller's clock will stand after all that it has in the line.
-    end: u64,
-    queue: VecDeque<Waiting>,
-    /// What was admitted and has not gone, in the queue or still on the way to it.
-    backlog: Amount,
-    /// Admitted messages that have not gone whole.
-    admitted: usize,
-}
-
-/// How much of the quota something takes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Amount {
-    pub(super) calls: u64,
-    pub(super) messages: u64,
-}
-
-/// A call that waits.
-#[derive(Debug)]
-struct Waiting {
-    start: u64,
-    places: Option<Arc<Semaphore>>,
-    /// What it will be given.
-    turn: Turn,
-    waiter: oneshot::Sender<Turn>,
+    /// The messages that may go in `length`; none where they are not limited.
+    limit: Option<u64>,
+    length: Duration,
+    tidied: Instant,
 }
 
 /// The call that goes next, once the quota has room for it.
@@ -66,6 +50,18 @@ pub(super) struct Next {
 }
 
 impl Line {
+    pub(super) fn new(limit: Option<u64>, length: Duration) -> Self {
+        Self {
+            flows: HashMap::new(),
+            weights: 0,
+            clock: 0,
+            waiting: 0,
+            limit,
+            length,
+            tidied: Instant::now(),
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.waiting == 0
     }
@@ -75,58 +71,96 @@ impl Line {
         self.waiting
     }
 
-    /// Messages of this caller that were admitted and have not gone whole.
-    pub(super) fn admitted(&self, caller: &str) -> usize {
-        self.flows.get(caller).map_or(0, |flow| flow.admitted)
+    /// Notes that a caller asks, granted or not. How many of its messages wait already, and whether it was told
+    /// to come back now.
+    pub(super) fn ask(&mut self, asker: &Asker, amount: Amount, now: Instant) -> (usize, bool) {
+        self.tidy(now);
+        let length = self.length;
+        let flow = self
+            .flows
+            .entry(Arc::clone(&asker.name))
+            .or_insert_with(|| Flow::new(length));
+        let weight = u64::from(asker.weight).max(1);
+        // 0 where it is new.
+        self.weights = self.weights - flow.weight + weight;
+        flow.weight = weight;
+        flow.asked.charge(amount.messages);
+        flow.asked.end(amount.messages, now, now);
+        (flow.admitted, flow.redeem_promise(now))
     }
 
-    pub(super) fn admit(&mut self, caller: &Arc<str>, weight: u32, amount: Amount) {
-        let flow = self.flows.entry(Arc::clone(caller)).or_default();
-        flow.weight = u64::from(weight).max(1);
-        flow.backlog = flow.backlog + amount;
-        flow.admitted += 1;
+    pub(super) fn admit(&mut self, asker: &Asker, amount: Amount) {
+        if let Some(flow) = self.flows.get_mut(&asker.name) {
+            flow.backlog = flow.backlog + amount;
+            flow.admitted += 1;
+        }
     }
 
     /// The message has gone whole, or nobody waits for it any more.
-    pub(super) fn leave(&mut self, caller: &Arc<str>, left: Amount) {
-        let Some(flow) = self.flows.get_mut(caller) else {
+    pub(super) fn leave(&mut self, asker: &Asker, left: Amount) {
+        let Some(flow) = self.flows.get_mut(&asker.name) else {
             return;
         };
         flow.backlog = flow.backlog - left;
         flow.admitted -= 1;
         // What waited for it has been given up.
-        let before = flow.queue.len();
-        flow.queue.retain(|waiting| !waiting.waiter.is_closed());
-        self.waiting -= before - flow.queue.len();
-        // A clock that is behind the line's says nothing.
-        if flow.admitted == 0 && flow.end <= self.clock {
-            self.flows.remove(caller);
+        if left != Amount::default() {
+            let before = flow.queue.len();
+            flow.queue.retain(|waiting| !waiting.has_left());
+            self.waiting -= before - flow.queue.len();
         }
     }
 
     /// A call of this caller went, and so is no longer before anybody.
-    pub(super) fn went(&mut self, caller: &str, messages: u64) {
-        if let Some(flow) = self.flows.get_mut(caller) {
+    pub(super) fn went(&mut self, asker: &Asker, messages: u64) {
+        if let Some(flow) = self.flows.get_mut(&asker.name) {
             flow.backlog = flow.backlog - Amount { calls: 1, messages };
         }
     }
 
     /// A call that went has to go once more.
-    pub(super) fn again(&mut self, caller: &str, messages: u64) {
-        if let Some(flow) = self.flows.get_mut(caller) {
+    pub(super) fn again(&mut self, asker: &Asker, messages: u64) {
+        if let Some(flow) = self.flows.get_mut(&asker.name) {
             flow.backlog = flow.backlog + Amount { calls: 1, messages };
+        }
+    }
+
+    /// Charges a caller for a call that goes.
+    pub(super) fn charge(&mut self, caller: &str, messages: u64) {
+        if let Some(flow) = self.flows.get_mut(caller) {
+            flow.used.charge(messages);
+        }
+    }
+
+    /// The call ended: the charge stays for a window, or goes where nobody counted the call.
+    pub(super) fn end(
+        &mut self,
+        asker: &Asker,
+        messages: u64,
+        counted_since: Option<Instant>,
+        now: Instant,
+    ) {
+        if let Some(flow) = self.flows.get_mut(&asker.name) {
+            match counted_since {
+                Some(began) => flow.used.end(messages, began, now),
+                None => flow.used.give_back(messages),
+            }
         }
     }
 
     /// Puts a call into the line. The receiver hears when it may go.
     pub(super) fn wait(
         &mut self,
-        caller: &Arc<str>,
+        asker: &Asker,
         turn: Turn,
         places: Option<Arc<Semaphore>>,
     ) -> oneshot::Receiver<Turn> {
         let (waiter, receiver) = oneshot::channel();
-        let flow = self.flows.entry(Arc::clone(caller)).or_default();
+        let length = self.length;
+        let flow = self
+            .flows
+            .entry(Arc::clone(&asker.name))
+            .or_insert_with(|| Flow::new(length));
         let start = flow.end.max(self.clock);
         flow.end = start + turn.messages().max(1) * STEP / flow.weight.max(1);
         flow.queue.push_back(Waiting {
@@ -139,31 +173,34 @@ impl Line {
         receiver
     }
 
-    /// The call whose turn it is, with its place; none where all wait for a place.
-    pub(super) fn next(&mut self) -> Option<Next> {
-        self.drop_those_who_left();
-        let mut best: Option<(u64, Next)> = None;
-        for (caller, flow) in &self.flows {
-            let Some(first) = flow.queue.front() else {
-                continue;
-            };
-            if best
-                .as_ref()
-                .is_some_and(|(start, _)| *start <= first.start)
-            {
-                continue;
-            }
-            if let Some((index, messages, place)) = flow.first_with_a_place() {
-                let next = Next {
-                    caller: Arc::clone(caller),
-                    index,
-                    messages,
-                    place,
-                };
-                best = Some((first.start, next));
-            }
+    /// The call whose turn it is, with its place; none where all wait for a place, or for what is kept for others.
+    pub(super) fn next(&mut self, room: u64, now: Instant) -> Option<Next> {
+        for flow in self.flows.values_mut() {
+            self.waiting -= flow.drop_those_who_left();
         }
-        best.map(|(_, next)| next)
+        let mut order: Vec<_> = self
+            .flows
+            .iter()
+            .filter_map(|(name, flow)| Some((flow.queue.front()?.start, name)))
+            .collect();
+        order.sort_unstable_by_key(|(start, _)| *start);
+        let order: Vec<_> = order
+            .into_iter()
+            .map(|(_, name)| Arc::clone(name))
+            .collect();
+        order.into_iter().find_map(|caller| {
+            let flow = self.flows.get(&caller)?;
+            let (index, place) = flow.first_with_a_place()?;
+            let messages = flow.queue.get(index)?.turn.messages();
+            // Where there is no room for it at all, it is waited for; where the room is kept for others, they pass.
+            let kept = self.kept_for_others(&caller, messages, now);
+            (messages > room || messages + kept <= room).then_some(Next {
+                caller,
+                index,
+                messages,
+                place,
+            })
+        })
     }
 
     /// Lets it go, its quota being charged. False where it has left meanwhile, and the charge is nobody's.
@@ -177,7 +214,10 @@ impl Line {
         let mut turn = waiting.turn;
         turn.grant(next.place);
         match waiting.waiter.send(turn) {
-            Ok(()) => true,
+            Ok(()) => {
+                self.charge(&next.caller, next.messages);
+                true
+            }
             Err(mut turn) => {
                 turn.take_back();
                 false
@@ -185,77 +225,108 @@ impl Line {
         }
     }
 
+    /// How much of the room is kept for others while this caller takes `messages` more. Nothing, as long as it
+    /// stays within its share.
+    pub(super) fn kept_for_others(&mut self, caller: &str, messages: u64, now: Instant) -> u64 {
+        let Some(limit) = self.limit else { return 0 };
+        let weights = self.weights.max(1);
+        let share = |flow: &Flow| limit * flow.weight / weights;
+        if self.flows.len() < 2 {
+            return 0;
+        }
+        if let Some(flow) = self.flows.get_mut(caller)
+            && flow.used.used(now) + messages <= share(flow)
+        {
+            return 0;
+        }
+        let others = self.flows.iter_mut().filter(|(name, _)| ***name != *caller);
+        others
+            .map(|(_, flow)| {
+                let wanted = flow.asked.used(now).min(share(flow));
+                wanted.saturating_sub(flow.used.used(now))
+            })
+            .sum()
+    }
+
     /// What goes before the last call of a message of this caller, and the message with it: its own
-    /// backlog, and of the others' what their weights let go meanwhile.
-    pub(super) fn before(&self, caller: &str, weight: u32, amount: Amount) -> Amount {
-        let weight = u64::from(weight).max(1);
+    /// backlog, and of the others' what their weights let go meanwhile. `promised` counts those as well who were told to
+    /// come back.
+    pub(super) fn before(
+        &mut self,
+        asker: &Asker,
+        amount: Amount,
+        promised: bool,
+        now: Instant,
+    ) -> Amount {
+        let weight = u64::from(asker.weight).max(1);
+        let ahead = |flow: &mut Flow| {
+            flow.forget_promises(now);
+            flow.ahead(promised)
+        };
         let own = self
             .flows
-            .get(caller)
-            .map_or(amount, |flow| flow.backlog + amount);
-        let others = self.flows.iter().filter(|(name, _)| ***name != *caller);
-        others.fold(own, |sum, (_, other)| {
-            let share = |own: u64| (own * other.weight).div_ceil(weight);
-            sum + Amount {
-                calls: other.backlog.calls.min(share(own.calls)),
-                messages: other.backlog.messages.min(share(own.messages)),
-            }
-        })
-    }
-
-    fn drop_those_who_left(&mut self) {
-        for flow in self.flows.values_mut() {
-            while flow
-                .queue
-                .front()
-                .is_some_and(|first| first.waiter.is_closed())
-            {
-                flow.queue.pop_front();
-                self.waiting -= 1;
-            }
+            .get_mut(&asker.name)
+            .map_or(amount, |flow| ahead(flow) + amount);
+        if self.flows.len() < 2 {
+            return own;
         }
-    }
-}
-
-impl Flow {
-    /// The first call whose shard has a place for it. Those of a shard that has none wait for it
-    /// without holding up the others.
-    fn first_with_a_place(&self) -> Option<(usize, u64, Option<OwnedSemaphorePermit>)> {
-        let mut full: Vec<&Arc<Semaphore>> = Vec::new();
-        for (index, waiting) in self.queue.iter().enumerate() {
-            let Some(places) = &waiting.places else {
-                return Some((index, waiting.turn.messages(), None));
-            };
-            if full.iter().any(|full| Arc::ptr_eq(full, places)) {
+        let mut sum = own;
+        for (name, flow) in &mut self.flows {
+            if **name == *asker.name {
                 continue;
             }
-            match Arc::clone(places).try_acquire_owned() {
-                Ok(place) => return Some((index, waiting.turn.messages(), Some(place))),
-                Err(_none) => full.push(places),
-            }
+            let ahead = ahead(flow);
+            let share = |own: u64| (own * flow.weight).div_ceil(weight);
+            sum = sum
+                + Amount {
+                    calls: ahead.calls.min(share(own.calls)),
+                    messages: ahead.messages.min(share(own.messages)),
+                };
         }
-        None
+        sum
     }
-}
 
-impl std::ops::Add for Amount {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self {
-            calls: self.calls + other.calls,
-            messages: self.messages + other.messages,
+    /// The same for a message that is refused, at the pace that the caller can count on whatever the others do: all of the
+    /// quota, without what they asked for lately. So those who are told to come back at one time find room for all.
+    pub(super) fn before_at_own_pace(
+        &mut self,
+        asker: &Asker,
+        amount: Amount,
+        now: Instant,
+    ) -> Amount {
+        let own = self
+            .flows
+            .get_mut(&asker.name)
+            .map_or(amount, |flow| flow.ahead(true) + amount);
+        let Some(limit) = self.limit else { return own };
+        let weights = self.weights.max(1);
+        let others = self
+            .flows
+            .iter_mut()
+            .filter(|(name, _)| ***name != *asker.name);
+        let wanted: u64 = others
+            .map(|(_, flow)| flow.asked.used(now).min(limit * flow.weight / weights))
+            .sum();
+        let left = limit.saturating_sub(wanted).max(1);
+        Amount {
+            calls: own.calls * limit / left,
+            messages: own.messages * limit / left,
         }
     }
-}
 
-impl std::ops::Sub for Amount {
-    type Output = Self;
+    /// Notes when a refused message was told to come back.
+    pub(super) fn promise(&mut self, asker: &Asker, when: Instant, amount: Amount) {
+        if let Some(flow) = self.flows.get_mut(&asker.name) {
+            flow.promise(when, amount);
+        }
+    }
 
-    fn sub(self, other: Self) -> Self {
-        Self {
-            calls: self.calls.saturating_sub(other.calls),
-            messages: self.messages.saturating_sub(other.messages),
+    /// Forgets callers of whom nothing counts any more.
+    fn tidy(&mut self, now: Instant) {
+        if now.duration_since(self.tidied) >= self.length {
+            self.tidied = now;
+            self.flows.retain(|_, flow| !flow.is_idle(now));
+            self.weights = self.flows.values().map(|flow| flow.weight).sum();
         }
     }
 }

@@ -5,6 +5,7 @@
 //! its turn in time. What was admitted waits for its turns; a turn is leave to make one call, with the
 //! quota for it and a place among the calls under way.
 
+mod flow;
 mod line;
 mod rules;
 mod window;
@@ -195,6 +196,7 @@ impl Admission {
         let mut turn = Turn {
             quotas: Arc::clone(&self.quotas),
             kind: self.kind,
+            asker: self.asker.clone(),
             messages,
             place: None,
             state: State::Waiting,
@@ -202,7 +204,7 @@ impl Admission {
         let receiver = {
             let mut rules = lane.lock();
             self.put_back_what_goes_again(&mut rules, messages);
-            if let Some(place) = rules.go_at_once(messages, places, Instant::now()) {
+            if let Some(place) = rules.go_at_once(&self.asker, messages, places, Instant::now()) {
                 self.goes(&mut rules, messages);
                 turn.grant(place);
                 turn.begin();
@@ -253,6 +255,7 @@ impl Drop for Admission {
 pub struct Turn {
     quotas: Arc<Quotas>,
     kind: Kind,
+    asker: Asker,
     messages: u64,
     place: Option<OwnedSemaphorePermit>,
     state: State,
@@ -307,7 +310,7 @@ impl Drop for Turn {
             calls: 1,
             messages: self.messages,
         };
-        lane.lock().end(call, began, Instant::now());
+        lane.lock().end(&self.asker, call, began, Instant::now());
         if self.place.take().is_some() {
             self.quotas.place_freed();
         } else {

@@ -1,6 +1,6 @@
 //! When a call may go: the two limits of a kind, a pause that Easemob asked for, and the line.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
@@ -8,17 +8,15 @@ use tokio::{
 };
 
 pub(super) use super::line::Amount;
-use super::{Asker, Kind, Refusal, Turn, Use, line::Line, window::Window};
+use super::{
+    Asker, Kind, Refusal, Turn, Use,
+    line::{Line, Next},
+    window::Window,
+};
 use crate::app::Quota;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
-
-/// How long a refused message's place in time is kept for it after the time that it was told.
-const GRACE: Duration = Duration::from_millis(500);
-
-/// Most refused messages that are kept in mind.
-const PROMISES: usize = 10_000;
 
 /// The state of one kind.
 #[derive(Debug)]
@@ -27,10 +25,6 @@ pub(super) struct Rules {
     messages: Option<Window>,
     paused_until: Option<Instant>,
     line: Line,
-    /// Refused messages, by the time at which they were told to ask again: those who come later are told a
-    /// later time, so that not all come at once.
-    promises: VecDeque<(Instant, Amount)>,
-    promised: Amount,
     queue: usize,
     keeps_time: bool,
 }
@@ -57,13 +51,14 @@ impl Rules {
             Kind::Files => (quota.files.calls_per_second, None),
         };
         let window = |(limit, length)| (limit > 0).then(|| Window::new(limit, length));
+        let length = messages.map_or(SECOND, |(_, length)| length);
+        let messages = messages.and_then(window);
+        let limit = messages.as_ref().map(Window::limit);
         Self {
             calls: window((calls, SECOND)),
-            messages: messages.and_then(window),
+            messages,
             paused_until: None,
-            line: Line::default(),
-            promises: VecDeque::new(),
-            promised: Amount::default(),
+            line: Line::new(limit, length),
             queue,
             keeps_time: false,
         }
@@ -84,21 +79,34 @@ impl Rules {
         {
             return Err(Refusal::NeverFits);
         }
-        if self.line.admitted(&asker.name) >= self.queue {
+        let (admitted, came_back) = self.line.ask(asker, amount, now);
+        if admitted >= self.queue {
             return Err(Refusal::QueueFull);
         }
-        let before = self.line.before(&asker.name, asker.weight, amount);
-        let last = self.when_fits(before, now);
+        // Who came back when told goes before those who will.
+        let last = self.when_last_goes(asker, amount, !came_back, now);
         if last > until {
-            return Err(self.refuse(before, amount, last, until, now));
+            return Err(self.refuse(asker, amount, last, until, now));
         }
-        self.line.admit(&asker.name, asker.weight, amount);
+        self.line.admit(asker, amount);
         Ok(())
+    }
+
+    fn when_last_goes(
+        &mut self,
+        asker: &Asker,
+        amount: Amount,
+        promised: bool,
+        now: Instant,
+    ) -> Instant {
+        let mut before = self.line.before(asker, amount, promised, now);
+        before.messages += self.line.kept_for_others(&asker.name, before.messages, now);
+        self.when_fits(before, now)
     }
 
     fn refuse(
         &mut self,
-        before: Amount,
+        asker: &Asker,
         amount: Amount,
         last: Instant,
         until: Instant,
@@ -119,41 +127,33 @@ impl Rules {
                 needs,
             };
         }
-        self.forget_promises(now);
-        let when = self.when_fits(before + self.promised, now);
-        if self.promises.len() < PROMISES {
-            self.promises.push_back((when, amount));
-            self.promised = self.promised + amount;
-        }
+        let before = self.line.before_at_own_pace(asker, amount, now);
+        let when = self.when_fits(before, now).max(last.min(now + alone));
+        self.line.promise(asker, when, amount);
         Refusal::TooLate {
             retry_after: Some(when - now),
             needs,
         }
     }
 
-    fn forget_promises(&mut self, now: Instant) {
-        while let Some(&(when, amount)) = self.promises.front() {
-            if when + GRACE > now {
-                break;
-            }
-            self.promises.pop_front();
-            self.promised = self.promised - amount;
-        }
-    }
-
     /// A call has to go once more, after its message was thought to have gone whole.
     pub(super) fn again(&mut self, asker: &Asker, call: Amount) {
-        self.line.again(&asker.name, call.messages);
+        self.line.again(asker, call.messages);
     }
 
     /// The usual case: nobody waits, and there is room.
     pub(super) fn go_at_once(
         &mut self,
+        asker: &Asker,
         messages: u64,
         places: Option<&Arc<Semaphore>>,
         now: Instant,
     ) -> Option<Option<OwnedSemaphorePermit>> {
-        if !self.line.is_empty() || !self.has_room(messages, now) {
+        if !self.line.is_empty() {
+            return None;
+        }
+        let kept = self.line.kept_for_others(&asker.name, messages, now);
+        if !self.has_room(messages + kept, now) {
             return None;
         }
         let place = match places {
@@ -161,6 +161,7 @@ impl Rules {
             None => None,
         };
         self.charge(messages);
+        self.line.charge(&asker.name, messages);
         Some(place)
     }
 
@@ -170,17 +171,17 @@ impl Rules {
         turn: Turn,
         places: Option<&Arc<Semaphore>>,
     ) -> oneshot::Receiver<Turn> {
-        self.line.wait(&asker.name, turn, places.cloned())
+        self.line.wait(asker, turn, places.cloned())
     }
 
     /// A call of this caller goes, and so is no longer before anybody.
     pub(super) fn went(&mut self, asker: &Asker, messages: u64) {
-        self.line.went(&asker.name, messages);
+        self.line.went(asker, messages);
     }
 
     /// Lets everybody go whose turn it is.
     pub(super) fn let_go(&mut self, now: Instant) {
-        while let Some(next) = self.line.next() {
+        while let Some(next) = self.next(now) {
             let messages = next.messages;
             if !self.has_room(messages, now) {
                 return;
@@ -199,7 +200,7 @@ impl Rules {
             self.keeps_time = false;
             return None;
         }
-        Some(match self.line.next() {
+        Some(match self.next(now) {
             // A moment later than now: not to spin where the estimate is short.
             Some(next) => {
                 let amount = Amount {
@@ -209,9 +210,17 @@ impl Rules {
                 self.when_fits(amount, now)
                     .max(now + Duration::from_millis(1))
             }
-            // All wait for places, and are told when one is given back.
-            None => now + SECOND,
+            // All wait for places, and are told when one is given back; or for what is kept for others, which changes
+            // with time.
+            None => now + SECOND / 10,
         })
+    }
+
+    fn next(&mut self, now: Instant) -> Option<Next> {
+        let room = self.messages.as_mut().map_or(u64::MAX, |window| {
+            window.limit().saturating_sub(window.used(now))
+        });
+        self.line.next(room, now)
     }
 
     pub(super) fn begin_to_keep_time(&mut self) -> bool {
@@ -223,11 +232,18 @@ impl Rules {
     }
 
     pub(super) fn leave(&mut self, asker: &Asker, left: Amount) {
-        self.line.leave(&asker.name, left);
+        self.line.leave(asker, left);
     }
 
     /// A call ended: it is charged for a window more, or not at all where nobody counted it.
-    pub(super) fn end(&mut self, call: Amount, counted_since: Option<Instant>, now: Instant) {
+    pub(super) fn end(
+        &mut self,
+        asker: &Asker,
+        call: Amount,
+        counted_since: Option<Instant>,
+        now: Instant,
+    ) {
+        self.line.end(asker, call.messages, counted_since, now);
         let Some(began) = counted_since else {
             return self.give_back(call.messages);
         };
