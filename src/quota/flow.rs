@@ -1,6 +1,10 @@
 //! What one caller has in the line, has used and has asked for.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
@@ -43,7 +47,9 @@ pub(super) struct Flow {
     pub(super) asked: Window,
     /// What was refused, by the time at which it was told to ask again: what comes later is told a later
     /// time, so that not all come at once.
-    promises: VecDeque<(Instant, Amount)>,
+    promises: BTreeMap<(Instant, u64), Amount>,
+    /// Tells promises of one time apart.
+    number: u64,
     promised: Amount,
     /// How many of the refused messages came back when they were told to, of 256, smoothed.
     trust: u64,
@@ -69,7 +75,8 @@ impl Flow {
             admitted: 0,
             used: Window::new(0, length),
             asked: Window::new(0, length),
-            promises: VecDeque::new(),
+            promises: BTreeMap::new(),
+            number: 0,
             promised: Amount::default(),
             trust: FULL_TRUST,
         }
@@ -127,7 +134,8 @@ impl Flow {
 
     pub(super) fn promise(&mut self, when: Instant, amount: Amount) {
         if self.promises.len() < PROMISES {
-            self.promises.push_back((when, amount));
+            self.number += 1;
+            self.promises.insert((when, self.number), amount);
             self.promised = self.promised + amount;
         }
     }
@@ -135,10 +143,9 @@ impl Flow {
     /// Whether a message was told to come back at about this time; its place is then taken.
     pub(super) fn redeem_promise(&mut self, now: Instant) -> bool {
         self.forget_promises(now);
-        match self.promises.front() {
-            Some(&(when, amount)) if when <= now => {
-                self.promises.pop_front();
-                self.promised = self.promised - amount;
+        match self.promises.first_entry() {
+            Some(first) if first.key().0 <= now => {
+                self.promised = self.promised - first.remove();
                 self.trust += (FULL_TRUST - self.trust).div_ceil(8);
                 true
             }
@@ -148,12 +155,11 @@ impl Flow {
 
     /// Those who did not come back are not waited for, and trusted less.
     pub(super) fn forget_promises(&mut self, now: Instant) {
-        while let Some(&(when, amount)) = self.promises.front() {
-            if when + GRACE > now {
+        while let Some(first) = self.promises.first_entry() {
+            if first.key().0 + GRACE > now {
                 break;
             }
-            self.promises.pop_front();
-            self.promised = self.promised - amount;
+            self.promised = self.promised - first.remove();
             self.trust -= self.trust.div_ceil(8);
         }
     }

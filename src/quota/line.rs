@@ -248,6 +248,11 @@ impl Line {
             .sum()
     }
 
+    pub(super) fn own_backlog(&self, asker: &Asker) -> Amount {
+        let flow = self.flows.get(&asker.name);
+        flow.map_or_else(Amount::default, |flow| flow.backlog)
+    }
+
     /// What goes before the last call of a message of this caller, and the message with it: its own
     /// backlog, and of the others' what their weights let go meanwhile. `promised` counts those as well who were told to
     /// come back.

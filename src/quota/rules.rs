@@ -100,7 +100,8 @@ impl Rules {
         now: Instant,
     ) -> Instant {
         let mut before = self.line.before(asker, amount, promised, now);
-        before.messages += self.line.kept_for_others(&asker.name, before.messages, now);
+        let own = self.line.own_backlog(asker) + amount;
+        before.messages += self.line.kept_for_others(&asker.name, own.messages, now);
         self.when_fits(before, now)
     }
 
@@ -128,7 +129,9 @@ impl Rules {
             };
         }
         let before = self.line.before_at_own_pace(asker, amount, now);
-        let when = self.when_fits(before, now).max(last.min(now + alone));
+        // As long as those before it stay, it would be refused until then.
+        let in_time = last - until.saturating_duration_since(now);
+        let when = self.when_fits(before, now).max(in_time);
         self.line.promise(asker, when, amount);
         Refusal::TooLate {
             retry_after: Some(when - now),
