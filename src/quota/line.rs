@@ -188,18 +188,35 @@ impl Line {
             .into_iter()
             .map(|(_, name)| Arc::clone(name))
             .collect();
-        order.into_iter().find_map(|caller| {
-            let flow = self.flows.get(&caller)?;
-            let (index, place) = flow.first_with_a_place()?;
-            let messages = flow.queue.get(index)?.turn.messages();
-            // Where there is no room for it at all, it is waited for; where the room is kept for others, they pass.
-            let kept = self.kept_for_others(&caller, messages, now);
-            (messages > room || messages + kept <= room).then_some(Next {
-                caller,
-                index,
-                messages,
-                place,
-            })
+        let mut borrower = None;
+        for caller in order {
+            let Some(next) = self.first_of(&caller) else {
+                continue;
+            };
+            let within_share = self.is_within_share(&caller, next.messages, now);
+            if within_share {
+                return Some(next);
+            }
+            // What goes beyond a share waits for room without holding up those within theirs.
+            let mut fits =
+                || next.messages + self.kept_for_others(&caller, next.messages, now) <= room;
+            if borrower.is_none() && fits() {
+                return Some(next);
+            }
+            borrower = borrower.or(Some(next));
+        }
+        // Not for what is kept for others: that changes as time passes.
+        borrower.filter(|next| next.messages > room)
+    }
+
+    fn first_of(&self, caller: &Arc<str>) -> Option<Next> {
+        let flow = self.flows.get(caller)?;
+        let (index, place) = flow.first_with_a_place()?;
+        Some(Next {
+            caller: Arc::clone(caller),
+            index,
+            messages: flow.queue.get(index)?.turn.messages(),
+            place,
         })
     }
 
@@ -231,12 +248,7 @@ impl Line {
         let Some(limit) = self.limit else { return 0 };
         let weights = self.weights.max(1);
         let share = |flow: &Flow| limit * flow.weight / weights;
-        if self.flows.len() < 2 {
-            return 0;
-        }
-        if let Some(flow) = self.flows.get_mut(caller)
-            && flow.used.used(now) + messages <= share(flow)
-        {
+        if self.is_within_share(caller, messages, now) {
             return 0;
         }
         let others = self.flows.iter_mut().filter(|(name, _)| ***name != *caller);
@@ -246,6 +258,18 @@ impl Line {
                 wanted.saturating_sub(flow.used.used(now))
             })
             .sum()
+    }
+
+    /// Whether a caller stays within its share with `messages` more. A call that is larger than the whole share is within it
+    /// where the caller has nothing else.
+    fn is_within_share(&mut self, caller: &str, messages: u64, now: Instant) -> bool {
+        let (Some(limit), true) = (self.limit, self.flows.len() > 1) else {
+            return true;
+        };
+        let weights = self.weights.max(1);
+        self.flows.get_mut(caller).is_none_or(|flow| {
+            flow.used.used(now) + messages <= (limit * flow.weight / weights).max(messages)
+        })
     }
 
     pub(super) fn own_backlog(&self, asker: &Asker) -> Amount {
