@@ -1,9 +1,17 @@
-//! What all shards share of one app's way to Easemob: its tokens, and how it fares.
+//! What all shards share of one app's way to Easemob: its tokens, its quotas, and how it fares.
 
 use std::sync::Arc;
 
-use super::{breaker::Breaker, pause::Pauses, retry::Budget};
-use crate::{app::App, easemob::Tokens};
+use opentelemetry::KeyValue;
+use tokio::runtime::Handle;
+
+use super::{Config, breaker::Breaker, pause::Pauses, retry::Budget};
+use crate::{
+    app::App,
+    easemob::Tokens,
+    metrics::{Gauge, Gauges},
+    quota::{Kind, Quotas},
+};
 
 /// One app's way to Easemob, as far as all shards share it.
 #[derive(Debug)]
@@ -13,12 +21,22 @@ pub struct Upstream {
     pub(super) budget: Budget,
     pub(super) breaker: Breaker,
     pub(super) pauses: Pauses,
+    pub(super) quotas: Arc<Quotas>,
 }
 
 impl Upstream {
-    /// For an app, with its tokens.
-    pub fn new(app: Arc<App>, tokens: Arc<Tokens>) -> Arc<Self> {
+    /// For an app, with its tokens. Its time is kept on `runtime`, which must not be a shard's.
+    pub fn new(
+        app: Arc<App>,
+        tokens: Arc<Tokens>,
+        config: &Config,
+        runtime: &Handle,
+        gauges: &Gauges,
+    ) -> Arc<Self> {
+        let quotas = Arc::new(Quotas::new(&app.quota, config.queue, runtime));
+        observe(&quotas, &app.name, config.queue, gauges);
         Arc::new(Self {
+            quotas,
             app,
             tokens,
             budget: Budget::new(),
@@ -35,5 +53,28 @@ impl Upstream {
     /// Its tokens.
     pub fn tokens(&self) -> &Arc<Tokens> {
         &self.tokens
+    }
+}
+
+/// Has metrics tell how much of each quota is used, and how many wait for it.
+#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
+fn observe(quotas: &Arc<Quotas>, app: &str, queue: usize, gauges: &Gauges) {
+    for kind in Kind::ALL {
+        let attributes = [
+            KeyValue::new("app", app.to_owned()),
+            KeyValue::new("kind", kind.name()),
+        ];
+        let usage = |read: fn(crate::quota::Use) -> u64| {
+            let quotas = Arc::downgrade(quotas);
+            move || Some(read(quotas.upgrade()?.usage(kind)) as f64)
+        };
+        gauges.observe(Gauge::QuotaUsed, &attributes, usage(|usage| usage.used));
+        gauges.observe(Gauge::QuotaLimit, &attributes, usage(|usage| usage.limit));
+        gauges.observe(
+            Gauge::QueueActive,
+            &attributes,
+            usage(|usage| usage.waiting as u64),
+        );
+        gauges.observe(Gauge::QueueLimit, &attributes, move || Some(queue as f64));
     }
 }

@@ -96,32 +96,35 @@ impl Line {
         }
     }
 
-    /// The message has gone whole, or nobody waits for it any more.
+    /// Nobody waits any more for what is left of a message.
     pub(super) fn leave(&mut self, asker: &Asker, left: Amount) {
         let Some(flow) = self.flows.get_mut(&asker.name) else {
             return;
         };
+        if left.calls == 0 {
+            return;
+        }
         flow.backlog = flow.backlog - left;
         flow.admitted -= 1;
         // What waited for it has been given up.
-        if left != Amount::default() {
-            let before = flow.queue.len();
-            flow.queue.retain(|waiting| !waiting.has_left());
-            self.waiting -= before - flow.queue.len();
-        }
+        let before = flow.queue.len();
+        flow.queue.retain(|waiting| !waiting.has_left());
+        self.waiting -= before - flow.queue.len();
     }
 
-    /// A call of this caller went, and so is no longer before anybody.
-    pub(super) fn went(&mut self, asker: &Asker, messages: u64) {
+    /// A call of this caller went, and so is no longer before anybody; with it perhaps the whole message.
+    pub(super) fn went(&mut self, asker: &Asker, messages: u64, whole: bool) {
         if let Some(flow) = self.flows.get_mut(&asker.name) {
             flow.backlog = flow.backlog - Amount { calls: 1, messages };
+            flow.admitted -= usize::from(whole);
         }
     }
 
-    /// A call that went has to go once more.
+    /// A call of a message that had gone whole has to go once more.
     pub(super) fn again(&mut self, asker: &Asker, messages: u64) {
         if let Some(flow) = self.flows.get_mut(&asker.name) {
             flow.backlog = flow.backlog + Amount { calls: 1, messages };
+            flow.admitted += 1;
         }
     }
 
@@ -141,10 +144,7 @@ impl Line {
         now: Instant,
     ) {
         if let Some(flow) = self.flows.get_mut(&asker.name) {
-            match counted_since {
-                Some(began) => flow.used.end(messages, began, now),
-                None => flow.used.give_back(messages),
-            }
+            flow.used.settle(messages, counted_since, now);
         }
     }
 

@@ -24,7 +24,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use self::rules::{Amount, Rules};
+use self::rules::{Amount, End, Rules};
 use crate::app::Quota;
 
 /// What Easemob counts together.
@@ -162,6 +162,14 @@ impl Quotas {
         lane.changed.notify_one();
     }
 
+    /// The most messages that one call may have.
+    pub fn largest_call(&self, kind: Kind) -> usize {
+        let limit = self.lane(kind).lock().message_limit();
+        limit.map_or(usize::MAX, |limit| {
+            usize::try_from(limit).unwrap_or(usize::MAX)
+        })
+    }
+
     /// How much of a quota is used.
     pub fn usage(&self, kind: Kind) -> Use {
         self.lane(kind).lock().usage(Instant::now())
@@ -233,7 +241,7 @@ impl Admission {
     fn goes(&self, rules: &mut Rules, messages: u64) {
         let mut left = self.left();
         *left = *left - Amount { calls: 1, messages };
-        rules.went(&self.asker, messages);
+        rules.went(&self.asker, messages, left.calls == 0);
     }
 
     fn left(&self) -> MutexGuard<'_, Amount> {
@@ -270,12 +278,21 @@ enum State {
     Granted,
     /// Charged, and on its way since then.
     Begun(Instant),
+    /// The same, and Easemob has refused it.
+    Refused(Instant),
 }
 
 impl Turn {
     /// The call is proven not to have been counted by Easemob: its charge is given back.
     pub fn not_sent(mut self) {
         self.state = State::Granted;
+    }
+
+    /// Easemob answered, and took no message: the call counts, and its messages are given back.
+    pub fn refused(mut self) {
+        if let State::Begun(at) = self.state {
+            self.state = State::Refused(at);
+        }
     }
 
     fn messages(&self) -> u64 {
@@ -299,18 +316,20 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let began = match self.state {
+        let (call_counted, messages_counted) = match self.state {
             // May be dropped by the line, under its lock.
             State::Waiting => return,
-            State::Granted => None,
-            State::Begun(at) => Some(at),
+            State::Granted => (None, None),
+            State::Refused(at) => (Some(at), None),
+            State::Begun(at) => (Some(at), Some(at)),
         };
         let lane = self.quotas.lane(self.kind);
-        let call = Amount {
-            calls: 1,
+        let end = End {
             messages: self.messages,
+            call_counted,
+            messages_counted,
         };
-        lane.lock().end(&self.asker, call, began, Instant::now());
+        lane.lock().end(&self.asker, end, Instant::now());
         if self.place.take().is_some() {
             self.quotas.place_freed();
         } else {

@@ -18,6 +18,16 @@ use crate::app::Quota;
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// What is known of a call when it has ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct End {
+    pub(super) messages: u64,
+    /// When it began, if Easemob may have counted the call.
+    pub(super) call_counted: Option<Instant>,
+    /// The same, if Easemob may have counted its messages.
+    pub(super) messages_counted: Option<Instant>,
+}
+
 /// The state of one kind.
 #[derive(Debug)]
 pub(super) struct Rules {
@@ -178,8 +188,8 @@ impl Rules {
     }
 
     /// A call of this caller goes, and so is no longer before anybody.
-    pub(super) fn went(&mut self, asker: &Asker, messages: u64) {
-        self.line.went(asker, messages);
+    pub(super) fn went(&mut self, asker: &Asker, messages: u64, whole: bool) {
+        self.line.went(asker, messages, whole);
     }
 
     /// Lets everybody go whose turn it is.
@@ -238,28 +248,28 @@ impl Rules {
         self.line.leave(asker, left);
     }
 
-    /// A call ended: it is charged for a window more, or not at all where nobody counted it.
-    pub(super) fn end(
-        &mut self,
-        asker: &Asker,
-        call: Amount,
-        counted_since: Option<Instant>,
-        now: Instant,
-    ) {
-        self.line.end(asker, call.messages, counted_since, now);
-        let Some(began) = counted_since else {
-            return self.give_back(call.messages);
-        };
-        if let Some(calls) = &mut self.calls {
-            calls.end(1, began, now);
+    /// A call ended: what Easemob counted is charged for a window more, and the rest is given back.
+    pub(super) fn end(&mut self, asker: &Asker, end: End, now: Instant) {
+        let End {
+            messages,
+            call_counted,
+            messages_counted,
+        } = end;
+        self.line.end(asker, messages, messages_counted, now);
+        if let Some(window) = &mut self.calls {
+            window.settle(1, call_counted, now);
         }
-        if let Some(messages) = &mut self.messages {
-            messages.end(call.messages, began, now);
+        if let Some(window) = &mut self.messages {
+            window.settle(messages, messages_counted, now);
         }
     }
 
     pub(super) fn pause(&mut self, until: Instant) {
         self.paused_until = Some(self.paused_until.map_or(until, |other| other.max(until)));
+    }
+
+    pub(super) fn message_limit(&self) -> Option<u64> {
+        self.messages.as_ref().map(Window::limit)
     }
 
     pub(super) fn usage(&mut self, now: Instant) -> Use {

@@ -84,6 +84,14 @@ impl Window {
         self.ended_sum += amount;
     }
 
+    /// The call ended: charged for a window more where it may have been counted since it began.
+    pub(super) fn settle(&mut self, amount: u64, counted_since: Option<Instant>, now: Instant) {
+        match counted_since {
+            Some(began) => self.end(amount, began, now),
+            None => self.give_back(amount),
+        }
+    }
+
     /// The call is proven not to have reached Easemob's count.
     pub(super) fn give_back(&mut self, amount: u64) {
         self.under_way -= amount;

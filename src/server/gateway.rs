@@ -64,7 +64,8 @@ impl Gateway {
             .map(|app| {
                 let Metrics { calls, gauges, .. } = registry.metrics();
                 let tokens = easemob::tokens(app, runtime.clone(), calls, gauges)?;
-                Ok(Upstream::new(Arc::clone(app), tokens))
+                let app = Arc::clone(app);
+                Ok(Upstream::new(app, tokens, &delivery, &runtime, gauges))
             })
             .collect();
         let names = || apps.iter().map(|app| Arc::clone(&app.name));
