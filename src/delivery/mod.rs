@@ -166,6 +166,10 @@ impl Failure {
 
 impl Delivery {
     /// A delivery over its own connections to Easemob. The rest of the way is what all shards share.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts that it uses, each once: no bag of shared state"
+    )]
     pub fn new(
         upstreams: impl IntoIterator<Item = Arc<Upstream>>,
         config: &Config,
