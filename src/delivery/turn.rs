@@ -19,8 +19,9 @@ pub struct Config {
     /// Most calls to Easemob at once, for each app and shard. More do not go faster: they wait here
     /// instead of there.
     pub calls_in_flight: usize,
-    /// Most messages of one caller that wait for their turn or for a token, for each app and kind of target. What
-    /// comes on top is refused at once, as OVERLOADED: one caller's burst must not take the room of the others.
+    /// Most messages of one caller that wait for their turn or for a token while all calls are taken, for each app and kind of
+    /// target. What comes on top is refused at once, as OVERLOADED: one caller's burst must not take the room of the
+    /// others.
     pub queue: usize,
     /// Most calls at once for one message with many recipients: a long list must not take all places.
     pub parts_in_flight: usize,
@@ -37,6 +38,12 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Messages of one caller that may be under way or wait, on so many shards.
+    pub(super) fn admitted(&self, shards: usize) -> usize {
+        let calls = self.calls_in_flight.saturating_mul(shards);
+        calls.saturating_add(self.queue)
+    }
+
     /// The places of one app on one shard, told by metrics.
     pub(super) fn places(&self, gauges: &Gauges, app: &str) -> Arc<Semaphore> {
         let count = self.calls_in_flight.min(Semaphore::MAX_PERMITS);

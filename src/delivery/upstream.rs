@@ -25,15 +25,15 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// For an app, with its tokens. Its time is kept on `runtime`, which must not be a shard's.
+    /// For an app, with its tokens, to be used by so many shards. Its time is kept on `runtime`, which must not be a shard's.
     pub fn new(
         app: Arc<App>,
         tokens: Arc<Tokens>,
-        config: &Config,
+        (config, shards): (&Config, usize),
         runtime: &Handle,
         gauges: &Gauges,
     ) -> Arc<Self> {
-        let quotas = Arc::new(Quotas::new(&app.quota, config.queue, runtime));
+        let quotas = Arc::new(Quotas::new(&app.quota, config.admitted(shards), runtime));
         observe(&quotas, &app.name, config.queue, gauges);
         Arc::new(Self {
             quotas,

@@ -39,7 +39,7 @@ pub(super) struct Flow {
     pub(super) queue: VecDeque<Waiting>,
     /// What was admitted and has not gone, in the queue or still on the way to it.
     pub(super) backlog: Amount,
-    /// Admitted messages that have not gone whole.
+    /// Admitted messages that have not ended.
     pub(super) admitted: usize,
     /// What it has of the quota now.
     pub(super) used: Window,

@@ -96,27 +96,26 @@ impl Line {
         }
     }
 
-    /// Nobody waits any more for what is left of a message.
+    /// A message has ended: nobody waits any more for what is left of it.
     pub(super) fn leave(&mut self, asker: &Asker, left: Amount) {
         let Some(flow) = self.flows.get_mut(&asker.name) else {
             return;
         };
+        flow.admitted -= 1;
         if left.calls == 0 {
             return;
         }
         flow.backlog = flow.backlog - left;
-        flow.admitted -= 1;
         // What waited for it has been given up.
         let before = flow.queue.len();
         flow.queue.retain(|waiting| !waiting.has_left());
         self.waiting -= before - flow.queue.len();
     }
 
-    /// A call of this caller went, and so is no longer before anybody; with it perhaps the whole message.
-    pub(super) fn went(&mut self, asker: &Asker, messages: u64, whole: bool) {
+    /// A call of this caller went, and so is no longer before anybody.
+    pub(super) fn went(&mut self, asker: &Asker, messages: u64) {
         if let Some(flow) = self.flows.get_mut(&asker.name) {
             flow.backlog = flow.backlog - Amount { calls: 1, messages };
-            flow.admitted -= usize::from(whole);
         }
     }
 
@@ -124,7 +123,6 @@ impl Line {
     pub(super) fn again(&mut self, asker: &Asker, messages: u64) {
         if let Some(flow) = self.flows.get_mut(&asker.name) {
             flow.backlog = flow.backlog + Amount { calls: 1, messages };
-            flow.admitted += 1;
         }
     }
 

@@ -117,12 +117,12 @@ struct Lane {
 }
 
 impl Quotas {
-    /// The quotas as the app's settings have them. `queue` bounds the messages of one caller that wait.
+    /// The quotas as the app's settings have them. `most` bounds the messages of one caller that are under way or wait.
     /// Time is kept on `runtime`, which must not be a shard's: those end.
-    pub fn new(quota: &Quota, queue: usize, runtime: &Handle) -> Self {
+    pub fn new(quota: &Quota, most: usize, runtime: &Handle) -> Self {
         let kinds = Kind::ALL.map(|kind| {
             Arc::new(Lane {
-                rules: Mutex::new(Rules::new(kind, quota, queue)),
+                rules: Mutex::new(Rules::new(kind, quota, most)),
                 changed: Notify::new(),
                 runtime: runtime.clone(),
             })
@@ -241,7 +241,7 @@ impl Admission {
     fn goes(&self, rules: &mut Rules, messages: u64) {
         let mut left = self.left();
         *left = *left - Amount { calls: 1, messages };
-        rules.went(&self.asker, messages, left.calls == 0);
+        rules.went(&self.asker, messages);
     }
 
     fn left(&self) -> MutexGuard<'_, Amount> {

@@ -35,12 +35,13 @@ pub(super) struct Rules {
     messages: Option<Window>,
     paused_until: Option<Instant>,
     line: Line,
-    queue: usize,
+    /// Messages of one caller that may be under way or wait.
+    most: usize,
     keeps_time: bool,
 }
 
 impl Rules {
-    pub(super) fn new(kind: Kind, quota: &Quota, queue: usize) -> Self {
+    pub(super) fn new(kind: Kind, quota: &Quota, most: usize) -> Self {
         let (calls, messages) = match kind {
             Kind::Users => (
                 quota.users.calls_per_second,
@@ -69,7 +70,7 @@ impl Rules {
             messages,
             paused_until: None,
             line: Line::new(limit, length),
-            queue,
+            most,
             keeps_time: false,
         }
     }
@@ -90,7 +91,7 @@ impl Rules {
             return Err(Refusal::NeverFits);
         }
         let (admitted, came_back) = self.line.ask(asker, amount, now);
-        if admitted >= self.queue {
+        if admitted >= self.most {
             return Err(Refusal::QueueFull);
         }
         // Who came back when told goes before those who will.
@@ -188,8 +189,8 @@ impl Rules {
     }
 
     /// A call of this caller goes, and so is no longer before anybody.
-    pub(super) fn went(&mut self, asker: &Asker, messages: u64, whole: bool) {
-        self.line.went(asker, messages, whole);
+    pub(super) fn went(&mut self, asker: &Asker, messages: u64) {
+        self.line.went(asker, messages);
     }
 
     /// Lets everybody go whose turn it is.
