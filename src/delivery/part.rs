@@ -140,7 +140,10 @@ impl Part {
     /// far as is known. Where that comes too late, the cause is told and not the deadline.
     async fn turn(&self) -> Result<Turn, Failure> {
         let Upstream {
-            pauses, breaker, ..
+            pauses,
+            breaker,
+            quotas,
+            ..
         } = &*self.route.upstream;
         let kind = self.message.target.kind;
         let paused = || {
@@ -161,13 +164,14 @@ impl Part {
                 }
                 Ok(turn)
             }
-            Err(_elapsed) => Err(paused().map_or(
-                Failure::Quota {
+            Err(_elapsed) => Err(match paused() {
+                Some(pause) => pause.refusal().into(),
+                None if quotas.has_room(quota_kind(kind), messages) => Failure::DeadlineExceeded,
+                None => Failure::Quota {
                     retry_after: None,
                     needs: None,
                 },
-                |pause| pause.refusal().into(),
-            )),
+            }),
         }
     }
 

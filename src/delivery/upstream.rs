@@ -10,7 +10,7 @@ use crate::{
     app::App,
     easemob::Tokens,
     metrics::{Gauge, Gauges},
-    quota::{Kind, Quotas},
+    quota::{Kind, Quotas, Use},
 };
 
 /// One app's way to Easemob, as far as all shards share it.
@@ -59,22 +59,31 @@ impl Upstream {
 /// Has metrics tell how much of each quota is used, and how many wait for it.
 #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
 fn observe(quotas: &Arc<Quotas>, app: &str, queue: usize, gauges: &Gauges) {
+    let app = KeyValue::new("app", app.to_owned());
+    let all = Arc::downgrade(quotas);
+    gauges.observe_places(
+        (Gauge::QueueActive, Gauge::QueueLimit),
+        std::slice::from_ref(&app),
+        queue,
+        move || {
+            let Some(quotas) = all.upgrade() else {
+                return 0;
+            };
+            Kind::ALL
+                .map(|kind| quotas.usage(kind).waiting)
+                .iter()
+                .sum()
+        },
+    );
     for kind in Kind::ALL {
-        let attributes = [
-            KeyValue::new("app", app.to_owned()),
-            KeyValue::new("kind", kind.name()),
-        ];
-        let usage = |read: fn(crate::quota::Use) -> u64| {
+        let attributes = [app.clone(), KeyValue::new("kind", kind.name())];
+        let usage = |read: fn(Use) -> u64| {
             let quotas = Arc::downgrade(quotas);
             move || Some(read(quotas.upgrade()?.usage(kind)) as f64)
         };
         gauges.observe(Gauge::QuotaUsed, &attributes, usage(|usage| usage.used));
         gauges.observe(Gauge::QuotaLimit, &attributes, usage(|usage| usage.limit));
-        gauges.observe(
-            Gauge::QueueActive,
-            &attributes,
-            usage(|usage| usage.waiting as u64),
-        );
-        gauges.observe(Gauge::QueueLimit, &attributes, move || Some(queue as f64));
+        let waiting = usage(|usage| usage.waiting as u64);
+        gauges.observe(Gauge::QuotaWaiting, &attributes, waiting);
     }
 }

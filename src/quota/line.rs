@@ -66,9 +66,9 @@ impl Line {
         self.waiting == 0
     }
 
-    /// Calls that wait.
-    pub(super) fn len(&self) -> usize {
-        self.waiting
+    /// Calls that were admitted and have not gone.
+    pub(super) fn backlog(&self) -> u64 {
+        self.flows.values().map(|flow| flow.backlog.calls).sum()
     }
 
     /// Notes that a caller asks, granted or not. How many of its messages wait already, and whether it was told

@@ -170,6 +170,12 @@ impl Quotas {
         })
     }
 
+    /// Whether the quota has room for a call now. Where it has and a call waits, it is for a place.
+    pub fn has_room(&self, kind: Kind, messages: u64) -> bool {
+        let mut rules = self.lane(kind).lock();
+        rules.has_room_for(messages, Instant::now())
+    }
+
     /// How much of a quota is used.
     pub fn usage(&self, kind: Kind) -> Use {
         self.lane(kind).lock().usage(Instant::now())

@@ -96,7 +96,8 @@ impl Rules {
         }
         // Who came back when told goes before those who will.
         let last = self.when_last_goes(asker, amount, !came_back, now);
-        if last > until {
+        // What need not wait is no matter of the quota, however late it is.
+        if last > until.max(now) {
             return Err(self.refuse(asker, amount, last, until, now));
         }
         self.line.admit(asker, amount);
@@ -265,6 +266,11 @@ impl Rules {
         }
     }
 
+    /// Whether a call would go now, but for those before it and a place.
+    pub(super) fn has_room_for(&mut self, messages: u64, now: Instant) -> bool {
+        self.has_room(messages, now)
+    }
+
     pub(super) fn pause(&mut self, until: Instant) {
         self.paused_until = Some(self.paused_until.map_or(until, |other| other.max(until)));
     }
@@ -276,7 +282,7 @@ impl Rules {
     pub(super) fn usage(&mut self, now: Instant) -> Use {
         let window = self.messages.as_mut().or(self.calls.as_mut());
         Use {
-            waiting: self.line.len(),
+            waiting: usize::try_from(self.line.backlog()).unwrap_or(usize::MAX),
             limit: window.as_ref().map_or(0, |window| window.limit()),
             used: window.map_or(0, |window| window.used(now)),
         }
