@@ -1,0 +1,108 @@
+"""Safe by default (S7): Kubernetes' profile restricted, named traffic, and an end without losses."""
+
+import pytest
+from conftest import manifests, rendered
+
+
+def pods(objects):
+    for each in objects:
+        if each["kind"] == "Pod":
+            yield each["spec"]
+        elif each["kind"] == "Deployment":
+            yield each["spec"]["template"]["spec"]
+
+
+def test_every_pod_is_restricted(objects):
+    for pod in pods(objects):
+        context = pod["securityContext"]
+        assert context["runAsNonRoot"] is True
+        assert context["runAsUser"] > 0
+        assert context["seccompProfile"]["type"] == "RuntimeDefault"
+        assert pod["automountServiceAccountToken"] is False
+        for forbidden in ("hostNetwork", "hostPID", "hostIPC"):
+            assert not pod.get(forbidden)
+        for volume in pod.get("volumes", []):
+            assert "hostPath" not in volume
+        for container in pod["containers"]:
+            context = container["securityContext"]
+            assert context["allowPrivilegeEscalation"] is False
+            assert context["readOnlyRootFilesystem"] is True
+            assert context["capabilities"] == {"drop": ["ALL"]}
+            assert not context.get("privileged")
+            assert not any("hostPort" in port for port in container.get("ports", []))
+
+
+def test_no_secret_is_in_the_config_map_or_in_arguments(objects):
+    for each in objects:
+        if each["kind"] != "Secret":
+            assert "club" + '"' + "s secret" not in str(each)
+            assert "rediss://:password" not in str(each)
+
+
+def test_the_operations_port_is_not_in_the_service_of_callers(objects):
+    for each in objects:
+        if each["kind"] == "Service" and each["metadata"]["labels"]["app.kubernetes.io/component"] == "gateway":
+            assert [port["name"] for port in each["spec"]["ports"]] == ["grpc"]
+            assert all(port["appProtocol"] == "grpc" for port in each["spec"]["ports"])
+
+
+@pytest.mark.parametrize("name", ["all", "redis", "mtls", "sandbox", "istio", "linkerd"])
+def test_traffic_is_named(name):
+    policy = manifests(rendered(name)).of("NetworkPolicy")["spec"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    for rule in policy["ingress"]:
+        assert rule["from"] and rule["ports"]
+    for rule in policy["egress"]:
+        assert rule["to"] and rule["ports"]
+
+
+def test_the_default_way_out_spares_the_metadata_service_and_private_networks():
+    for rule in manifests(rendered("redis")).of("NetworkPolicy")["spec"]["egress"]:
+        for peer in rule["to"]:
+            if "ipBlock" in peer and peer["ipBlock"]["cidr"] == "0.0.0.0/0":
+                assert {"169.254.0.0/16", "10.0.0.0/8"} <= set(peer["ipBlock"]["except"])
+
+
+def test_the_end_of_a_pod_leaves_time_for_the_drain(objects):
+    pod = objects.of("Deployment", "gw-easemob-gateway")["spec"]["template"]["spec"]
+    sleep = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    # 40 s of drain, and ten for what comes after: spans that are sent off.
+    assert pod["terminationGracePeriodSeconds"] >= sleep + 40 + 10
+
+
+def test_a_new_pod_comes_before_an_old_one_goes(objects):
+    strategy = objects.of("Deployment", "gw-easemob-gateway")["spec"]["strategy"]
+    assert strategy["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+
+
+def test_liveness_asks_the_process_alone(objects):
+    container = objects.of("Deployment", "gw-easemob-gateway")["spec"]["template"]["spec"]["containers"][0]
+    assert container["livenessProbe"]["httpGet"] == {"path": "/livez", "port": "operations"}
+
+
+def test_readiness_is_asked_by_grpc_where_kubelet_can():
+    def readiness(name):
+        pod = manifests(rendered(name)).of("Deployment", "gw-easemob-gateway")["spec"]["template"]["spec"]
+        return pod["containers"][0]["readinessProbe"]
+
+    assert readiness("redis")["grpc"] == {"port": 50051}
+    assert readiness("mtls")["httpGet"] == {"path": "/readyz", "port": "operations"}
+
+
+def test_meshes_repeat_nothing_in_doubt():
+    route = manifests(rendered("istio")).of("VirtualService")["spec"]["http"][0]
+    assert set(route["retries"]["retryOn"].split(",")) == {"connect-failure", "refused-stream", "unavailable"}
+    service = manifests(rendered("linkerd")).of("Service", "gw-easemob-gateway")
+    assert service["metadata"]["annotations"]["retry.linkerd.io/grpc"] == "unavailable"
+    assert "retry.linkerd.io/http" not in service["metadata"]["annotations"]
+
+
+def test_only_named_identities_may_call_in_a_mesh():
+    rules = manifests(rendered("istio")).of("AuthorizationPolicy")["spec"]["rules"]
+    grpc = next(rule for rule in rules if "50051" in rule["to"][0]["operation"]["ports"])
+    assert grpc["from"][0]["source"]["principals"] == [
+        "cluster.local/ns/shop/sa/orders",
+        "cluster.local/ns/shop/sa/billing",
+    ]
+    policy = manifests(rendered("linkerd")).of("AuthorizationPolicy")["spec"]
+    assert policy["requiredAuthenticationRefs"][0]["kind"] == "MeshTLSAuthentication"
