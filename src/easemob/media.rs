@@ -365,9 +365,6 @@ impl Body for MultipartBody {
             this.upload.lock().taken_at = Instant::now();
         }
         let piece = this.piece.split_to(this.piece.len().min(MAX_PIECE_BYTES));
-        // A copy: while it waits in the queue, a slice would hold its whole chunk. The bytes have just been
-        // summed, so they are near, and copying them costs next to nothing.
-        let piece = Bytes::copy_from_slice(&piece);
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 

@@ -86,6 +86,7 @@ where
         .layer(layer::InFlightLayer::new(Arc::clone(&bounds.in_flight)))
         .layer(layer::ArrivalLayer::new(bounds.timeouts))
         .layer(layer::CallerLayer::new(Caller::anonymous()))
+        .layer(layer::UploadBodyLayer::new(bounds.max_request_bytes))
         .service(routes)
 }
 

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Uploads and downloads at once, over all connections. One more is refused at once, as
-    /// OVERLOADED. Each may hold about 512 KiB beside the HTTP/2 windows.
+    /// OVERLOADED. With the default HTTP/2 windows each may hold about 450 KiB, these included, and up to
+    /// 1 MiB more where the caller compresses its messages.
     pub transfers_in_flight: usize,
     /// How long a caller's stream may stand still before its upload is given up.
     #[serde(with = "humantime_serde")]

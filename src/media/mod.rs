@@ -60,3 +60,10 @@ pub enum Error {
     #[error("{0}")]
     Mismatch(String),
 }
+
+impl Error {
+    /// A chunk that has more than [`MAX_CHUNK_BYTES`].
+    pub fn chunk_too_large() -> Self {
+        Self::Invalid("chunk", "is larger than 262,144 bytes")
+    }
+}

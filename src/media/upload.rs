@@ -186,7 +186,7 @@ impl Upload {
 
     fn count(&mut self, bytes: Bytes) -> Result<Bytes, Error> {
         if bytes.len() > MAX_CHUNK_BYTES {
-            return Err(Error::Invalid("chunk", "is larger than 262,144 bytes"));
+            return Err(Error::chunk_too_large());
         }
         self.pace.arrived(bytes.len())?;
         let count = self.count + bytes.len() as u64;

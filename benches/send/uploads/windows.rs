@@ -10,13 +10,13 @@ pub(crate) const NAME: &str = "windows";
 /// Stream window, connection window, frame, in KiB.
 const CHOICES: &[[u64; 3]] = &[
     [64, 256, 16],
+    [64, 256, 64],
+    [128, 256, 16],
+    [128, 256, 64],
     [128, 512, 16],
-    [128, 512, 64],
     [256, 512, 16],
     [256, 512, 64],
-    [256, 1024, 64],
     [512, 1024, 64],
-    [1024, 2048, 64],
 ];
 
 /// Prints a row for each choice.
@@ -51,7 +51,7 @@ pub(crate) async fn measure(quick: bool) -> anyhow::Result<()> {
                 chunk / 1024,
                 column(|s| s.mib_per_second).text(0),
                 to_curl(samples, curl).text(2),
-                column(|s| s.gateway).text(2),
+                column(|s| s.server).text(2),
             );
         }
     }

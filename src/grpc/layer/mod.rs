@@ -4,7 +4,12 @@ mod arrival;
 mod caller;
 mod errors;
 mod in_flight;
+mod upload_body;
 
 pub(super) use self::{
-    arrival::ArrivalLayer, caller::CallerLayer, errors::ErrorsLayer, in_flight::InFlightLayer,
+    arrival::ArrivalLayer,
+    caller::CallerLayer,
+    errors::ErrorsLayer,
+    in_flight::InFlightLayer,
+    upload_body::{UploadBody, UploadBodyLayer},
 };

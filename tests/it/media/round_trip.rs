@@ -5,6 +5,7 @@ use easemob_gateway::{
     sandbox::{Endpoint, Filter},
 };
 use tokio_stream::StreamExt;
+use tonic::codec::CompressionEncoding;
 
 use super::{
     KIB, LONG, MIB, Started, a_file, a_video, file, file_ref, file_with, get, header_of,
@@ -47,6 +48,19 @@ async fn a_file_is_uploaded_sent_and_downloaded() {
         round_trip(&started, &noise(size)).await;
     }
     assert_eq!(started.uploads(), 4);
+}
+
+#[tokio::test]
+async fn compressed_uploads_are_read() {
+    let started = start().await;
+    let bytes = noise(300 * KIB);
+    for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Zstd] {
+        let client = started.client.clone().send_compressed(encoding);
+        let chunks: Vec<_> = bytes.chunks(100 * KIB).map(super::chunk).collect();
+        let parts = [&[super::header("x")], &chunks[..], &[super::finish()]].concat();
+        let stored = super::upload(&client, parts).await.unwrap();
+        assert_eq!(&stored.sha256[..], sha256(&bytes));
+    }
 }
 
 #[tokio::test]
