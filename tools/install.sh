@@ -4,6 +4,8 @@
 # - python: a virtual environment with tools/requirements.txt, in .tools/venv
 # - buf: lints the proto files; grpc-js: Node's own gRPC client: both in .tools/npm
 # - cargo-deny: checks licences, bans and sources, in .tools/bin
+# - cargo-auditable: writes the list of dependencies into the binary; rust-audit-info: reads it back
+# - cargo-cyclonedx: writes the list of dependencies as an SBOM
 # - shellcheck: lints the scripts, from Debian's packages
 # - valgrind: counts instructions in the benchmarks, from Debian's packages
 # - curl: uploads beside the gateway in the benchmarks, from Debian's packages
@@ -82,12 +84,13 @@ install_npm() {
   cp tools/package-lock.json $npm/installed.json
 }
 
-install_cargo_deny() {
-  if [ "$(.tools/bin/cargo-deny --version 2>/dev/null)" = "cargo-deny $CARGO_DENY" ]; then return; fi
-  say "cargo-deny $CARGO_DENY in .tools/bin (about a minute)"
-  # Unoptimised: it runs for two seconds, and building it well takes three minutes.
+# A tool from source, NAME VERSION, as cargo's own record of .tools/bin has it.
+install_cargo() {
+  grep -qs "^\"$1 $2 " .tools/.crates.toml && [ -x ".tools/bin/$1" ] && return
+  say "$1 $2 in .tools/bin (a minute or two)"
+  # Unoptimised: they run for two seconds, and building them well takes three minutes.
   CARGO_PROFILE_DEV_DEBUG=false \
-    cargo install --quiet --locked --debug --root .tools --version "$CARGO_DENY" cargo-deny >&2
+    cargo install --quiet --locked --debug --root .tools --version "$2" "$1" >&2
 }
 
 install_shellcheck() {
@@ -206,14 +209,17 @@ install_crds() {
   printf '%s' "$CRDS" >.tools/crds/installed
 }
 
-[ $# -gt 0 ] || fail "usage: tools/install.sh python | buf | grpc-js | cargo-deny | shellcheck | valgrind | curl |\
-  otelcol | promtool | musl | helm | helm-docs | crds …"
+[ $# -gt 0 ] || fail "usage: tools/install.sh python | buf | grpc-js | cargo-deny | cargo-auditable |\
+  cargo-cyclonedx | rust-audit-info | shellcheck | valgrind | curl | otelcol | promtool | musl | helm | helm-docs | crds …"
 mkdir -p .tools
 for name in "$@"; do
   case $name in
     python) install_python ;;
     buf | grpc-js) install_npm ;;
-    cargo-deny) install_cargo_deny ;;
+    cargo-deny) install_cargo cargo-deny "$CARGO_DENY" ;;
+    cargo-auditable) install_cargo cargo-auditable "$CARGO_AUDITABLE" ;;
+    cargo-cyclonedx) install_cargo cargo-cyclonedx "$CARGO_CYCLONEDX" ;;
+    rust-audit-info) install_cargo rust-audit-info "$RUST_AUDIT_INFO" ;;
     shellcheck) install_shellcheck ;;
     valgrind) install_valgrind ;;
     curl) install_curl ;;

@@ -15,6 +15,7 @@ use crate::{
     sandbox::{self, Sandbox},
     server::{self, Gateway, Listener, on_signal},
     telemetry,
+    trace::Propagate,
 };
 
 /// Name of the app in the gateway.
@@ -25,7 +26,7 @@ pub(super) struct Args {
     /// Address of the gRPC port.
     #[arg(long, value_name = "ADDRESS", default_value_t = loopback(50051))]
     listen: SocketAddr,
-    /// Address of the operations port: /livez, /readyz.
+    /// Address of the operations port: /livez, /readyz, /metrics.
     #[arg(long, value_name = "ADDRESS", default_value_t = loopback(9090))]
     operations_listen: SocketAddr,
     /// Address of the sandbox.
@@ -42,10 +43,16 @@ fn loopback(port: u16) -> SocketAddr {
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let shutdown = on_signal()?;
-    telemetry::start(&telemetry::Config {
+    let config = telemetry::Config {
         log_format: telemetry::LogFormat::Text,
         log_filter: args.log.clone(),
-    })?;
+        // The sandbox is ours.
+        trace_easemob: Propagate::Trace,
+        ..telemetry::Config::default()
+    };
+    let flush_timeout = config.flush_timeout;
+    let registry = telemetry::registry(&config)?;
+    let telemetry = telemetry::start(&config)?;
     for (flag, address) in [
         ("--listen", args.listen),
         ("--operations-listen", args.operations_listen),
@@ -85,13 +92,22 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let apps = Apps::new([app(&sandbox)?], Some(APP));
     let gateway = Gateway::new(
         apps,
+        // Anybody on this machine.
+        Default::default(),
         config,
         delivery::Config::default(),
         media::Config::default(),
-    )?;
+        registry.clone(),
+    )?
+    .with_tracer(telemetry.tracer());
     // Callers wait in the listener's queue from here on.
     print!("{}", welcome(grpc, operations, &sandbox));
-    gateway.serve(listener, shutdown).await?;
+    let served = gateway.serve(listener, shutdown).await;
+    tokio::join!(
+        telemetry.stop(),
+        telemetry::push_last(registry, flush_timeout)
+    );
+    served?;
     Ok(())
 }
 

@@ -3,13 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::{Deadline, Delivery, Failure, Order, Sent, part::Route};
+use super::{Deadline, Delivery, Failure, Order, Sent, Shares, part::Route, share::Place};
 use crate::{
     app::App,
     caller::Caller,
@@ -17,23 +14,25 @@ use crate::{
     id::FileId,
     media::{self, Section, Summary},
     message::MediaMessage,
+    metrics,
     proto::{FileRef, file_ref::Location},
+    trace::{Span, SpanKind},
 };
 
 /// What all transfers of the process go by.
 #[derive(Debug, Clone)]
 pub struct Transfers {
     config: Arc<media::Config>,
-    places: Arc<Semaphore>,
+    places: Shares,
     // From then on uploads are told that the gateway goes.
     closing: CancellationToken,
 }
 
 impl Transfers {
-    /// Bounds for all shards together.
-    pub fn new(config: media::Config) -> Self {
+    /// Bounds for all shards together, with a share for each of these apps.
+    pub fn new(config: media::Config, apps: impl IntoIterator<Item = Arc<str>>) -> Self {
         Self {
-            places: Arc::new(Semaphore::new(config.transfers_in_flight)),
+            places: Shares::new(config.transfers_in_flight, apps),
             config: Arc::new(config),
             closing: CancellationToken::new(),
         }
@@ -52,10 +51,9 @@ impl Transfers {
         &self.config
     }
 
-    fn place(&self) -> Result<OwnedSemaphorePermit, Failure> {
-        Arc::clone(&self.places)
-            .try_acquire_owned()
-            .map_err(|_full| Failure::Overloaded)
+    /// How many are under way.
+    pub fn active(&self) -> usize {
+        self.places.taken()
     }
 }
 
@@ -122,7 +120,7 @@ pub struct MediaSent {
 impl Delivery {
     /// Stores a file.
     pub async fn upload(&self, order: UploadOrder) -> Result<StoredFile, Failure> {
-        let _place = self.transfers.place()?;
+        let _places = self.upload_places(&order.app)?;
         let work = self.store(&order.app, &order.store, &order.upload);
         self.bounded(order.deadline, work).await
     }
@@ -135,18 +133,27 @@ impl Delivery {
             thumbnail: None,
             sent: Err(Failure::Internal),
         };
-        let stored = match self.transfers.place() {
-            Ok(_place) => {
-                let work = self.store_both(&order, &mut sent);
-                self.bounded(order.file.deadline, work).await
+        let (_request, transfer) = match self.upload_places(&order.file.app) {
+            Ok(places) => places,
+            Err(full) => {
+                sent.sent = Err(full);
+                return sent;
             }
-            Err(full) => Err(full),
         };
+        let work = self.store_both(&order, &mut sent);
+        let stored = self.bounded(order.file.deadline, work).await;
+        drop(transfer);
         sent.sent = match stored {
             Ok(()) => self.send_stored(order, &sent).await,
             Err(failure) => Err(failure),
         };
         sent
+    }
+
+    /// Among the requests, since an upload is one as long as it takes, and among the transfers.
+    fn upload_places(&self, app: &App) -> Result<(Place, Place), Failure> {
+        let request = self.requests.take(&app.name)?;
+        Ok((request, self.transfers.places.take(&app.name)?))
     }
 
     async fn store_both(&self, order: &MediaOrder, sent: &mut MediaSent) -> Result<(), Failure> {
@@ -187,11 +194,31 @@ impl Delivery {
             caller,
             deadline: deadline.unwrap_or_else(|| Deadline::after(order.send_timeout)),
         };
-        Ok(self.send(order).await)
+        Ok(self.send_admitted(order).await)
     }
 
     /// One file. Not tried again: its bytes are gone.
     async fn store(
+        &self,
+        app: &App,
+        store: &Store,
+        upload: &SharedUpload,
+    ) -> Result<StoredFile, Failure> {
+        let span = Span::of_current(SpanKind::Internal, "upload file");
+        let stored = span.clone().scope(self.store_in_span(app, store, upload));
+        let stored = stored.await;
+        span.record(|span| match &stored {
+            Ok(stored) => {
+                let size = i64::try_from(stored.summary.size_bytes).unwrap_or(i64::MAX);
+                span.set("easemob.upload.bytes", size);
+            }
+            Err(Failure::Upload(_)) => span.fail("caller"),
+            Err(_) => span.fail("easemob"),
+        });
+        stored
+    }
+
+    async fn store_in_span(
         &self,
         app: &App,
         store: &Store,
@@ -247,10 +274,11 @@ impl Delivery {
         secret: Option<&str>,
         thumbnail: bool,
     ) -> Result<Download, Failure> {
-        let place = self.transfers.place()?;
+        let place = self.transfers.places.take(&app.name)?;
         let config = Arc::clone(&self.transfers.config);
         let until = Instant::now() + config.transfer_timeout;
         let route = self.route(app);
+        let span = Span::of_current(SpanKind::Internal, "download file");
         let open = async |token: &easemob::Token| {
             let timeout = config.answer_timeout;
             route
@@ -258,23 +286,29 @@ impl Delivery {
                 .open(file, secret, thumbnail, token, timeout)
                 .await
         };
-        let token = route.tokens.ready().await?;
-        let response = match open(&token).await {
-            // Nothing was read yet, so that a new token may have another try.
-            Err(error) if error.kind == Kind::TokenRefused => {
-                let token = route.tokens.replace(&token).await?;
-                open(&token).await.map_err(|error| match error.kind {
-                    Kind::TokenRefused => error.with_kind(Kind::CredentialsRejected),
-                    _ => error,
-                })?
+        let opened = async {
+            let token = route.tokens.ready().await?;
+            match open(&token).await {
+                // Nothing was read yet, so that a new token may have another try.
+                Err(error) if error.kind == Kind::TokenRefused => {
+                    let token = route.tokens.replace(&token).await?;
+                    open(&token).await.map_err(|error| match error.kind {
+                        Kind::TokenRefused => error.with_kind(Kind::CredentialsRejected),
+                        _ => error,
+                    })
+                }
+                response => response,
             }
-            response => response?,
         };
+        let opened = span.clone().scope(opened).await;
+        let response = opened.inspect_err(|_| span.record(|span| span.fail("easemob")))?;
         Ok(Download {
             response,
             until,
             stall_timeout: config.stall_timeout,
             closing: self.transfers.closing.clone(),
+            span,
+            downloaded: route.downloaded.clone(),
             _place: place,
         })
     }
@@ -296,7 +330,10 @@ pub struct Download {
     until: Instant,
     stall_timeout: Duration,
     closing: CancellationToken,
-    _place: OwnedSemaphorePermit,
+    // Until the caller has the last byte, or none of the rest.
+    span: Span,
+    downloaded: metrics::Bytes,
+    _place: Place,
 }
 
 impl Download {
@@ -313,6 +350,7 @@ impl Download {
     /// The next bytes; none at the end. What breaks off is an error, never a short file.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
         let broken = |what: &str| {
+            self.span.record(|span| span.fail("broken off"));
             let what = format!("the download broke off: {what}");
             Failure::from(
                 easemob::Error::new(Kind::Unreachable, what)
@@ -323,7 +361,10 @@ impl Download {
         tokio::select! {
             biased;
             chunk = timeout_at(due, self.response.chunk()) => match chunk {
-                Ok(Ok(chunk)) => Ok(chunk),
+                Ok(Ok(chunk)) => {
+                    self.downloaded.add(chunk.as_ref().map_or(0, |chunk| chunk.len() as u64));
+                    Ok(chunk)
+                }
                 Ok(Err(_error)) => Err(broken("the connection to Easemob was lost")),
                 Err(_elapsed) => Err(broken("Easemob stood still, or it took too long")),
             },

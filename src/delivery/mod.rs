@@ -4,19 +4,25 @@
 mod deadline;
 mod media;
 mod part;
+mod reason;
+mod share;
+mod tally;
 mod turn;
 
 use std::{collections::HashMap, sync::Arc};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use self::reason::reason_of;
 pub use self::{
     deadline::Deadline,
     media::{Download, MediaOrder, MediaSent, StoredFile, Transfers, UploadOrder},
+    share::Shares,
     turn::Config,
 };
 use self::{
     part::{Part, Route},
+    tally::{Asked, Settled, Tally},
     turn::Turns,
 };
 use crate::{
@@ -24,7 +30,10 @@ use crate::{
     caller::Caller,
     easemob::{self, Client, FirstByte, Tokens},
     id::RecipientId,
-    message::Message,
+    message::{self, Message},
+    metrics::Metrics,
+    proto::ErrorReason,
+    trace::{self, Span, SpanKind},
 };
 
 /// Sends messages through the apps of the gateway. One for each shard.
@@ -35,6 +44,8 @@ pub struct Delivery {
     tasks: TaskTracker,
     // From then on nothing new is begun: what still waits would not end in time.
     closing: CancellationToken,
+    /// Requests under way, by app.
+    requests: Shares,
     transfers: Transfers,
 }
 
@@ -127,26 +138,44 @@ impl Delivery {
         config: &Config,
         tasks: TaskTracker,
         closing: CancellationToken,
+        requests: Shares,
         transfers: Transfers,
+        metrics: &Metrics,
     ) -> Result<Self, easemob::SetupError> {
         let routes = apps.into_iter().map(|(app, tokens)| {
             let route = Route {
-                client: Client::new(&app)?,
+                client: Client::new(&app, &metrics.calls)?,
                 tokens,
                 turns: Turns::new(config),
+                downloaded: metrics.calls.bytes(&app.name, "download"),
+                wait: metrics.calls.wait(&app.name),
+                recipients: metrics.recipients(&app.name).with_kinds(
+                    message::Kind::ALL.map(message::Kind::name),
+                    ErrorReason::OutcomeUnknown.name(),
+                ),
             };
+            route.turns.observe(&metrics.gauges, &app.name);
             Ok((Arc::clone(&app.name), Arc::new(route)))
         });
         Ok(Self {
             routes: routes.collect::<Result<_, _>>()?,
             tasks,
             closing,
+            requests,
             transfers,
         })
     }
 
     /// Sends one message, and answers before its deadline with what is then known.
     pub async fn send(&self, order: Order) -> Sent {
+        // Held as long as the request holds a place of the process.
+        match self.requests.take(&order.app.name) {
+            Ok(_place) => self.send_admitted(order).await,
+            Err(full) => merge(&order.message, Err(full)),
+        }
+    }
+
+    async fn send_admitted(&self, order: Order) -> Sent {
         let Order {
             app,
             caller: _,
@@ -162,8 +191,20 @@ impl Delivery {
             closing: self.closing.clone(),
         };
         let first_byte = part.first_byte.clone();
-        let outcome = self.run(part.send(), first_byte, deadline).await;
-        merge(&message, outcome)
+        let span = Span::of_current(SpanKind::Internal, "send part");
+        span.record(|span| part.describe(span));
+        let tally = Tally::new(route, &message, &first_byte);
+        let traced = async {
+            let outcome = part.send().await;
+            record(&outcome);
+            outcome
+        };
+        let work = span.scope(Settled::of(traced, tally.clone()));
+        let asked = Asked(tally);
+        let outcome = self.run(work, first_byte, deadline).await;
+        let sent = merge(&message, outcome);
+        asked.answer(&sent);
+        sent
     }
 
     /// Bounds of uploads and downloads.
@@ -181,7 +222,7 @@ impl Delivery {
     /// and from then on it runs to its own time limit.
     async fn run(
         &self,
-        part: impl Future<Output = Outcome> + Send + 'static,
+        part: impl Future<Output = Settled> + Send + 'static,
         first_byte: FirstByte,
         deadline: Deadline,
     ) -> Outcome {
@@ -194,7 +235,7 @@ impl Delivery {
             task: task.abort_handle(),
         };
         match tokio::time::timeout_at(deadline.answer_by(), task).await {
-            Ok(Ok(outcome)) => outcome,
+            Ok(Ok(settled)) => settled.take(),
             Ok(Err(_panicked)) if first_byte.crossed() => Err(Failure::in_doubt(
                 "a fault of the gateway after the request went out",
             )),
@@ -205,6 +246,21 @@ impl Delivery {
             )),
         }
     }
+}
+
+/// Tells the current span what became of its part.
+fn record(outcome: &Outcome) {
+    trace::current().record(|span| match outcome {
+        Ok(_) => span.set("easemob.send_state", "accepted"),
+        Err(failure) => {
+            let (state, what) = match failure.may_have_been_sent() {
+                true => ("maybe_sent", "maybe sent"),
+                false => ("not_sent", "not sent"),
+            };
+            span.set("easemob.send_state", state);
+            span.fail(what);
+        }
+    });
 }
 
 /// A caller that waits for a part. When it goes away, nothing more is begun.
@@ -270,7 +326,8 @@ mod tests {
             routes: HashMap::new(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
-            transfers: Transfers::new(crate::media::Config::default()),
+            requests: Shares::new(1, []),
+            transfers: Transfers::new(crate::media::Config::default(), []),
         };
         let part = async { panic!("as scripted") };
         let deadline = Deadline::after(Duration::from_secs(1));

@@ -1,6 +1,6 @@
 //! One part of a message, from its turn to its outcome: the procedure that everything else serves.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -11,6 +11,7 @@ use super::{
 use crate::{
     easemob::{self, Client, FirstByte, Kind, Tokens},
     message::Message,
+    metrics, trace,
 };
 
 /// The way to Easemob for one app, on one shard.
@@ -19,6 +20,9 @@ pub(super) struct Route {
     pub(super) client: Client,
     pub(super) tokens: Arc<Tokens>,
     pub(super) turns: Turns,
+    pub(super) downloaded: metrics::Bytes,
+    pub(super) wait: metrics::Wait,
+    pub(super) recipients: metrics::Recipients,
 }
 
 /// What one call carries.
@@ -31,17 +35,27 @@ pub(super) struct Part {
 }
 
 impl Part {
+    /// What its span says. Recipients are counted, and never named.
+    pub(super) fn describe(&self, span: &mut trace::Data) {
+        let target = &self.message.target;
+        let recipients = i64::try_from(target.recipients.len()).unwrap_or(i64::MAX);
+        span.set("easemob.target", target.kind.name());
+        span.set("easemob.recipients", recipients);
+    }
+
     /// Sends the part: once, or not at all, or says that it does not know.
     pub(super) async fn send(self) -> Outcome {
         let turns = &self.route.turns;
         // In the queue from the start: what waits for a token takes room as well.
         let _admission = turns.admit().map_err(|QueueFull| Failure::Overloaded)?;
+        let asked = Instant::now();
         let _turn = tokio::select! {
             biased;
             // First: what begins after this could be cut short by the end of the drain.
             () = self.closing.cancelled() => return Err(Failure::ShuttingDown),
             turn = self.turn() => turn?,
         };
+        self.route.wait.record(asked.elapsed());
         match tokio::time::timeout(self.route.client.call_timeout(), self.attempts()).await {
             Ok(outcome) => outcome,
             Err(_elapsed) if self.first_byte.forbid() => Err(easemob::Error::new(

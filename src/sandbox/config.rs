@@ -19,8 +19,13 @@ pub struct Config {
     pub app_id: String,
     /// Default: `sandbox-client-id`.
     pub client_id: String,
-    /// Default: `sandbox-client-secret`.
+    /// Default: `sandbox-client-secret`. Another one by
+    /// [`Sandbox::set_client_secret`](super::Sandbox::set_client_secret).
     pub client_secret: String,
+    /// App ID of Agora's credentials for the same app. Default: 32 times `a`.
+    pub agora_app_id: String,
+    /// App Certificate of the same. Default: 32 times `c`.
+    pub app_certificate: String,
     /// Life of a token where the request has no `ttl`. Default: 60 days.
     pub token_ttl: Duration,
     /// Unit of `ttl` and `expires_in`. Default: seconds.
@@ -60,6 +65,8 @@ impl Default for Config {
             app_id: "sandbox-app-id".into(),
             client_id: "sandbox-client-id".into(),
             client_secret: "sandbox-client-secret".into(),
+            agora_app_id: "a".repeat(32),
+            app_certificate: "c".repeat(32),
             token_ttl: Duration::from_secs(60 * 24 * 60 * 60),
             token_unit: TokenUnit::Seconds,
             strict: true,

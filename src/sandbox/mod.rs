@@ -7,6 +7,7 @@
 //! what was sent is looked at by [`inspect`] over HTTP and by [`Sandbox`] from a test. `docs/sandbox.md`
 //! tells what is checked.
 
+mod agora;
 mod answer;
 mod calls;
 mod clock;
@@ -91,7 +92,7 @@ impl Sandbox {
             script: fault::Script::new(),
             calls: calls::Calls::new(config.keep),
             messages: messages::Messages::new(config.keep),
-            tokens: token::Tokens::new(),
+            tokens: token::Tokens::new(&config.client_secret),
             quotas: quota::Quotas::new(config.quotas),
             ids: send::Ids::new(),
             files: file::Files::new(config.keep),
@@ -240,6 +241,11 @@ impl Sandbox {
     /// Refuses every token issued so far.
     pub fn revoke_tokens(&self) {
         self.state.tokens.revoke_all();
+    }
+
+    /// Takes this client secret from now on and no other; tokens stay good.
+    pub fn set_client_secret(&self, secret: impl Into<String>) {
+        self.state.tokens.set_client_secret(secret.into());
     }
 
     /// Makes every token from now on live so long, whatever a request asks for; `None` ends that.

@@ -6,7 +6,7 @@ mod connect;
 mod deadline;
 mod drain;
 mod overload;
-mod secrets;
+pub mod secrets;
 mod tls;
 mod token;
 

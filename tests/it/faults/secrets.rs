@@ -7,6 +7,7 @@ use easemob_gateway::{
     app::{App, Apps},
     invalid::Violations,
     message::Message,
+    metrics::Registry,
     proto::{self, file_ref::Location, message::Content, message::Extension},
     server::Gateway,
 };
@@ -23,7 +24,7 @@ use crate::support::{
 const WORD: &str = "CANARY";
 
 /// The word, in any form that a careless print gives it.
-fn leaks(text: &str) -> Option<String> {
+pub fn leaks(text: &str) -> Option<String> {
     let lower = text.to_lowercase();
     let forms = [
         "canary",
@@ -41,11 +42,11 @@ fn leaks(text: &str) -> Option<String> {
 }
 
 #[track_caller]
-fn assert_tight(what: &str, text: &str) {
+pub fn assert_tight(what: &str, text: &str) {
     assert_eq!(leaks(text), None, "{what}");
 }
 
-fn secret(what: &str) -> String {
+pub fn secret(what: &str) -> String {
     format!("{WORD}-{what}")
 }
 
@@ -327,6 +328,14 @@ async fn debug_texts_hold_neither_secrets_nor_content() {
     }
     let apps = Apps::new([app], None);
     assert_tight("apps", &format!("{apps:?}"));
-    let gateway = Gateway::new(apps, setup.server, setup.delivery, setup.media).unwrap();
+    let gateway = Gateway::new(
+        apps,
+        Default::default(),
+        setup.server,
+        setup.delivery,
+        setup.media,
+        Registry::unexported().unwrap(),
+    )
+    .unwrap();
     assert_tight("gateway", &format!("{:?}", Arc::new(gateway)));
 }
