@@ -33,7 +33,9 @@ export SOURCE_DATE_EPOCH=$epoch
 home=${CARGO_HOME:-$HOME/.cargo}
 export RUSTFLAGS="--remap-path-prefix=$PWD=. --remap-path-prefix=$home=cargo"
 export CFLAGS="-ffile-prefix-map=$home=cargo -ffile-prefix-map=$PWD=."
-cargo build --locked --release --target "$target" --target-dir "$target_dir" >&2
+# As `make build` does: the binary carries the list of its dependencies.
+tools/install.sh cargo-auditable
+.tools/bin/cargo-auditable auditable build --locked --release --target "$target" --target-dir "$target_dir" >&2
 
 install -D -m 755 "$target_dir/$target/release/easemob-gateway" "$root/usr/bin/easemob-gateway"
 install -D -m 644 $authorities "$root$authorities"
