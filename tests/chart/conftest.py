@@ -36,6 +36,18 @@ def rendered(name: str) -> str:
     return run.stdout
 
 
+def changed(name: str, changes: dict) -> str:
+    """A set of values with some of them changed, by path."""
+    values = yaml.safe_load(values_of(name))
+    for path, value in changes.items():
+        *parents, last = path.split(".")
+        place = values
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = value
+    return yaml.safe_dump(values)
+
+
 class Manifests(list):
     def of(self, kind: str, name: str = "") -> dict:
         """The only object of its kind, or of its kind and name."""

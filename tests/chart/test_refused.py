@@ -1,8 +1,7 @@
 """What cannot work is refused with a sentence that says what to do (R5)."""
 
 import pytest
-import yaml
-from conftest import CHART, helm, template, values_of
+from conftest import CHART, changed, helm, template, values_of
 
 REFUSED = {
     "two replicas with the memory store": ("minimal", {"replicaCount": 2}, "config.store.kind=redis"),
@@ -17,6 +16,11 @@ REFUSED = {
     "no app": ("sandbox", {"sandbox.enabled": False}, "config.apps is empty"),
     "an app without credentials": ("minimal", {"secrets.apps.shop.existingSecret": ""}, "secrets.apps.shop.existingSecret"),
     "a secret twice": ("minimal", {"config.apps.shop.client_secret_env": "SECRET"}, "has its secret twice"),
+    "two apps of one name to Kubernetes": (
+        "all",
+        {"config.apps.my_club": {"base_url": "https://a1.easemob.com"}, "secrets.apps.my_club.value": "x"},
+        "differ by - and _ alone",
+    ),
     "a secret of no app": ("minimal", {"secrets.apps.club.value": "x"}, "belongs to no app"),
     "a grace shorter than the drain": ("minimal", {"config.server.drain_timeout": "2m"}, "at least 135"),
     "a drain time that cannot be read": ("minimal", {"config.server.drain_timeout": "40 s"}, "config.server.drain_timeout"),
@@ -31,17 +35,6 @@ REFUSED = {
         "does not match pattern",
     ),
 }
-
-
-def changed(name: str, changes: dict) -> str:
-    values = yaml.safe_load(values_of(name))
-    for path, value in changes.items():
-        *parents, last = path.split(".")
-        place = values
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        place[last] = value
-    return yaml.safe_dump(values)
 
 
 @pytest.mark.parametrize("what", REFUSED)

@@ -1,7 +1,11 @@
 """Safe by default (S7): Kubernetes' profile restricted, named traffic, and an end without losses."""
 
+import json
+import re
+
 import pytest
-from conftest import manifests, rendered
+import yaml
+from conftest import CHART, ROOT, changed, manifests, rendered, template
 
 
 def pods(objects):
@@ -48,12 +52,33 @@ def test_the_operations_port_is_not_in_the_service_of_callers(objects):
 
 @pytest.mark.parametrize("name", ["all", "redis", "mtls", "sandbox", "istio", "linkerd"])
 def test_traffic_is_named(name):
-    policy = manifests(rendered(name)).of("NetworkPolicy")["spec"]
+    policy = manifests(rendered(name)).of("NetworkPolicy", "gw-easemob-gateway")["spec"]
     assert policy["policyTypes"] == ["Ingress", "Egress"]
     for rule in policy["ingress"]:
         assert rule["from"] and rule["ports"]
     for rule in policy["egress"]:
         assert rule["to"] and rule["ports"]
+
+
+def test_the_gateway_alone_reaches_the_sandbox_and_it_reaches_nothing():
+    objects = manifests(rendered("sandbox"))
+    policy = objects.of("NetworkPolicy", "gw-easemob-gateway-sandbox")["spec"]
+    selector = objects.of("Deployment", "gw-easemob-gateway")["spec"]["selector"]
+    assert policy["ingress"] == [{"from": [{"podSelector": selector}], "ports": [{"port": 8025}]}]
+    assert policy["policyTypes"] == ["Ingress", "Egress"] and "egress" not in policy
+
+
+def test_the_pod_of_helm_test_gets_through_and_has_no_key_of_the_gateway():
+    objects = manifests(rendered("sandbox"))
+    pod = objects.of("Pod")
+    callers = objects.of("NetworkPolicy", "gw-easemob-gateway")["spec"]["ingress"][0]["from"]
+    assert any(
+        peer["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+        for peer in callers
+        if "podSelector" in peer
+    )
+    (volume,) = pod["spec"]["volumes"]
+    assert [item["key"] for item in volume["secret"]["items"]] == ["ca.crt"]
 
 
 def test_the_default_way_out_spares_the_metadata_service_and_private_networks():
@@ -86,7 +111,8 @@ def test_readiness_is_asked_by_grpc_where_kubelet_can():
         return pod["containers"][0]["readinessProbe"]
 
     assert readiness("redis")["grpc"] == {"port": 50051}
-    assert readiness("mtls")["httpGet"] == {"path": "/readyz", "port": "operations"}
+    for name in ("mtls", "linkerd"):
+        assert readiness(name)["httpGet"] == {"path": "/readyz", "port": "operations"}
 
 
 def test_meshes_repeat_nothing_in_doubt():
@@ -106,3 +132,42 @@ def test_only_named_identities_may_call_in_a_mesh():
     ]
     policy = manifests(rendered("linkerd")).of("AuthorizationPolicy")["spec"]
     assert policy["requiredAuthenticationRefs"][0]["kind"] == "MeshTLSAuthentication"
+
+
+def test_changed_callers_restart_nothing_and_changed_settings_do():
+    def pods_of(**changes):
+        objects = manifests(template(values=changed("redis", changes)).stdout)
+        deployment = objects.of("Deployment", "gw-easemob-gateway")
+        return deployment, objects.of("ConfigMap", "gw-easemob-gateway-callers")["data"]["callers.toml"]
+
+    before, callers = pods_of()
+    weighty, changed_callers = pods_of(**{"config.auth.callers.billing.weight": 3})
+    assert "weight = 3" in changed_callers and changed_callers != callers
+    assert weighty == before
+    longer, _ = pods_of(**{"config.server.drain_timeout": "30s"})
+    assert longer != before
+
+
+def test_the_alerts_reach_prometheus_as_they_are_tested():
+    rule = manifests(rendered("all")).of("PrometheusRule")["spec"]
+    assert rule == yaml.safe_load((CHART / "files/alerts.yaml").read_text())
+    # Their job is the one that the ServiceMonitor gives.
+    (endpoint,) = manifests(rendered("all")).of("ServiceMonitor")["spec"]["endpoints"]
+    assert endpoint["relabelings"] == [{"targetLabel": "job", "replacement": "easemob-gateway"}]
+
+
+def test_the_dashboard_reaches_grafana_as_it_is_tested():
+    board = manifests(rendered("all")).of("ConfigMap", "gw-easemob-gateway-dashboard")["data"]["easemob-gateway.json"]
+    assert json.loads(board) == json.loads((CHART / "files/dashboard.json").read_text())
+
+
+def test_the_scaler_asks_for_a_metric_that_the_dashboard_shows():
+    metrics = manifests(rendered("all")).of("HorizontalPodAutoscaler")["spec"]["metrics"]
+    (pods_metric,) = [each["pods"]["metric"]["name"] for each in metrics if each["type"] == "Pods"]
+    assert pods_metric in (CHART / "files/dashboard.json").read_text()
+
+
+def test_the_chart_is_of_the_crates_version():
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    crate = re.search(r'^version = "(.*)"$', (ROOT / "Cargo.toml").read_text(), re.MULTILINE)[1]
+    assert chart["appVersion"] == crate

@@ -27,11 +27,22 @@
 {{- end }}
 {{- end }}
 
+{{/* Whether the callers stand in a ConfigMap of their own, which the gateway reads again when it changes. */}}
+{{- define "easemob-gateway.ownCallers" -}}
+{{- if and .Values.config.auth.callers (not .Values.config.auth.callers_file) }}true{{ end }}
+{{- end }}
+
 {{/* Whatever needs the settings hears first what is wrong with them. */}}
 {{- define "easemob-gateway.config" -}}
 {{- include "easemob-gateway.refuse" . }}
 {{- $config := deepCopy .Values.config }}
-{{- if eq (len $config.auth.callers) 0 }}{{ $_ := unset $config.auth "callers" }}{{ end }}
+{{- if include "easemob-gateway.ownCallers" . }}
+{{- $_ := set $config.auth "callers_file" "/etc/easemob-gateway/callers/callers.toml" }}
+{{- end }}
+{{- if or (include "easemob-gateway.ownCallers" .) (not $config.auth.callers) }}{{ $_ := unset $config.auth "callers" }}{{ end }}
+{{- /* The memory is where the gateway keeps it anyway. */}}
+{{- if eq $config.store.kind "memory" }}{{ $_ := unset $config.store "kind" }}{{ end }}
+{{- if not $config.store }}{{ $_ := unset $config "store" }}{{ end }}
 {{- if .Values.tls.enabled }}
 {{- $_ := set $config.server "tls" (dict "cert_file" "/etc/easemob-gateway/tls/tls.crt" "key_file" "/etc/easemob-gateway/tls/tls.key") }}
 {{- if or .Values.tls.clientCa (eq $config.auth.mode "mtls") }}

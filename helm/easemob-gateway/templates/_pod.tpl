@@ -1,8 +1,11 @@
 {{/* Parts of the pod that are long enough to have a name. */}}
 
-{{/* Over TLS, kubelet cannot ask by gRPC: then it asks the operations port, which answers the same. */}}
+{{/*
+Kubelet cannot ask by gRPC over TLS, nor where Linkerd lets named identities alone to the port: then it asks the operations
+port, which answers the same.
+*/}}
 {{- define "easemob-gateway.readiness" -}}
-{{- if .Values.tls.enabled -}}
+{{- if or .Values.tls.enabled .Values.mesh.linkerd.enabled -}}
 httpGet:
   path: /readyz
   port: operations
@@ -16,6 +19,11 @@ grpc:
 - name: config
   configMap:
     name: {{ include "easemob-gateway.fullname" . }}
+{{- if include "easemob-gateway.ownCallers" . }}
+- name: callers
+  configMap:
+    name: {{ include "easemob-gateway.fullname" . }}-callers
+{{- end }}
 {{- range $name, $secret := .Values.secrets.apps }}
 - name: app-{{ $name | replace "_" "-" }}
   secret:
@@ -41,6 +49,11 @@ grpc:
 - name: config
   mountPath: /etc/easemob-gateway/config
   readOnly: true
+{{- if include "easemob-gateway.ownCallers" . }}
+- name: callers
+  mountPath: /etc/easemob-gateway/callers
+  readOnly: true
+{{- end }}
 {{- range $name, $secret := .Values.secrets.apps }}
 - name: app-{{ $name | replace "_" "-" }}
   mountPath: /etc/easemob-gateway/apps/{{ $name }}

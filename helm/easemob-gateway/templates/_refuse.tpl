@@ -15,7 +15,7 @@
 {{- if and (eq $config.auth.mode "none") (not (get $config.auth "allow_anonymous")) }}
 {{- fail "config.auth.mode=none lets everyone who reaches the port send in the name of your apps. Choose api_key or mtls, or where a mesh decides who may call, say so with config.auth.allow_anonymous=true." }}
 {{- end }}
-{{- if and (ne $config.auth.mode "none") (not $config.auth.callers) }}
+{{- if and (ne $config.auth.mode "none") (not (or $config.auth.callers $config.auth.callers_file)) }}
 {{- fail (printf "config.auth.mode=%s needs callers: name each in config.auth.callers with its apps; `easemob-gateway key new` makes a key." $config.auth.mode) }}
 {{- end }}
 {{- if and (eq $config.auth.mode "mtls") (not .Values.tls.enabled) }}
@@ -45,6 +45,14 @@
 {{- if not (hasKey $config.apps $name) }}
 {{- fail (printf "secrets.apps.%s belongs to no app: config.apps has no %q." $name $name) }}
 {{- end }}
+{{- end }}
+{{- $volumes := dict }}
+{{- range $name, $secret := .Values.secrets.apps }}
+{{- $volume := $name | replace "_" "-" }}
+{{- with get $volumes $volume }}
+{{- fail (printf "The apps %q and %q differ by - and _ alone, and Kubernetes' names know no _: rename one." . $name) }}
+{{- end }}
+{{- $_ := set $volumes $volume $name }}
 {{- end }}
 {{- $drain := $config.server.drain_timeout }}
 {{- if not (regexMatch "^[0-9]+(s|m)$" $drain) }}
