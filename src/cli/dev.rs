@@ -3,6 +3,7 @@
 use std::{
     env,
     net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
 };
 
 use anyhow::{Context, bail};
@@ -32,6 +33,10 @@ pub(super) struct Args {
     /// Address of the sandbox.
     #[arg(long, value_name = "ADDRESS", default_value_t = loopback(8025))]
     sandbox_listen: SocketAddr,
+    /// A folder that keeps the sandbox's messages and files until the next time; made if it is not there.
+    /// Without it they end with the process.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
     /// What is logged, on standard error.
     #[arg(long, value_name = "FILTER", default_value = "info")]
     log: String,
@@ -68,11 +73,15 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
 
     let sandbox = sandbox::Config {
         listen: args.sandbox_listen,
+        data: args.data.clone(),
         ..sandbox::Config::default()
     };
     let sandbox = Sandbox::start(sandbox).with_context(|| {
+        let kept = args.data.as_ref().map_or(String::new(), |folder| {
+            format!(", or cannot keep its messages in {}", folder.display())
+        });
         format!(
-            "cannot listen on {}{}",
+            "the sandbox cannot listen on {}{}{kept}",
             args.sandbox_listen,
             hint("--sandbox-listen")
         )
@@ -142,15 +151,19 @@ fn welcome(grpc: SocketAddr, operations: SocketAddr, sandbox: &Sandbox) -> Strin
         _ => format!(" --gateway http://{grpc}"),
     };
     let inbox = sandbox.addr();
+    let kept = match &sandbox.config().data {
+        Some(folder) => format!("in {}", folder.display()),
+        None => "in memory".into(),
+    };
     format!(
         "gRPC        {grpc}\n\
          operations  http://{operations}/readyz\n\
-         sandbox     http://{inbox}  (app {org}#{app}: it keeps messages in memory, and delivers none)\n\
+         sandbox     http://{inbox}/  (app {org}#{app}: it keeps messages {kept}, and delivers none)\n\
          \n\
-         Try, in another terminal:\n\
+         Open http://{inbox}/ to see messages as they come, and try, in another terminal:\n\
          \n  \
            {command} send text --to bob \"你好\"{to}\n  \
-           curl 'http://{inbox}/sandbox/messages?user=bob'\n  \
+           {command} send text --to fault-429 \"refused\"{to}\n  \
            {command} send location --group 1001 --latitude 39.966 --longitude 116.322 \"Zhongguancun\"{to}\n\
          \n\
          Ctrl-C ends it.\n",
