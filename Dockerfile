@@ -1,6 +1,8 @@
 # The gateway in an image that holds its static binary, the certificate authorities and nothing else that runs. Each
 # platform builds on itself (docker buildx build --platform=linux/amd64,linux/arm64): ring and mimalloc are C.
 FROM rust:1.95.0-bookworm AS build
+# What the pinned release of Debian has.
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates musl-tools \
     && rm -rf /var/lib/apt/lists/* \

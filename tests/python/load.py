@@ -11,17 +11,18 @@ import grpc
 CLIENTS = 4
 ONCE = [("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
 
-Sent = collections.namedtuple("Sent", "user trace deadline outcome")
+Sent = collections.namedtuple("Sent", "user trace outcome")
 
 
 class Load(threading.Thread):
-    """Sends from `start` to `finish`. `request(number, user)` makes the request, `deadline(number)` its seconds."""
+    """Sends from `start` to `finish`; `deadline(number)` is how many seconds the sender waits."""
 
-    def __init__(self, v1, target: str, rate: float, request, deadline):
+    def __init__(self, v1, target: str, rate: float, deadline):
         super().__init__(daemon=True)
+        self.v1 = v1
         self.channels = [grpc.insecure_channel(target, ONCE) for _ in range(CLIENTS)]
         self.stubs = [v1.MessagingServiceStub(channel) for channel in self.channels]
-        self.rate, self.request, self.deadline = rate, request, deadline
+        self.rate, self.deadline = rate, deadline
         self.sent = []
         self.over = threading.Event()
 
@@ -35,12 +36,15 @@ class Load(threading.Thread):
             if self.over.wait(max(0, -late)):
                 return
             user, trace = f"user-{number}", uuid.uuid4().hex
+            message = self.v1.Message(
+                users=self.v1.Users(user_ids=[user]), text=self.v1.TextContent(text="hello")
+            )
             outcome = self.stubs[number % CLIENTS].SendMessage.future(
-                self.request(number, user),
+                self.v1.SendMessageRequest(message=message),
                 timeout=self.deadline(number),
                 metadata=[("traceparent", f"00-{trace}-{trace[:16]}-01")],
             )
-            self.sent.append(Sent(user, trace, self.deadline(number), outcome))
+            self.sent.append(Sent(user, trace, outcome))
 
     def finish(self) -> list:
         """Ends it, waits for all outcomes, and gives what was sent."""
