@@ -27,6 +27,11 @@ REFUSED = {
     "no way out to redis": ("redis", {"networkPolicy.egress.redis.to": []}, "networkPolicy.egress.redis.to"),
     "no way out to the collector": ("all", {"networkPolicy.egress.otlp.to": []}, "networkPolicy.egress.otlp.to"),
     "two meshes": ("istio", {"mesh.linkerd.enabled": True}, "one mesh"),
+    "retries of Linkerd": (
+        "linkerd",
+        {"service.annotations": {"retry.linkerd.io/grpc": "unavailable"}},
+        "would be sent again",
+    ),
     "a route of no gateway": ("all", {"grpcRoute.parentRefs": []}, "grpcRoute.parentRefs"),
     "a misspelt value": ("minimal", {"replicas": 2}, "additional properties 'replicas' not allowed"),
     "a key that is no hash": (

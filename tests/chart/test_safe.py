@@ -117,10 +117,10 @@ def test_readiness_is_asked_by_grpc_where_kubelet_can():
 
 def test_meshes_repeat_nothing_in_doubt():
     route = manifests(rendered("istio")).of("VirtualService")["spec"]["http"][0]
-    assert set(route["retries"]["retryOn"].split(",")) == {"connect-failure", "refused-stream", "unavailable"}
-    service = manifests(rendered("linkerd")).of("Service", "gw-easemob-gateway")
-    assert service["metadata"]["annotations"]["retry.linkerd.io/grpc"] == "unavailable"
-    assert "retry.linkerd.io/http" not in service["metadata"]["annotations"]
+    # Not by a code: tests/python/test_rolling.py shows what comes of that.
+    assert route["retries"]["retryOn"] == "connect-failure,refused-stream"
+    for each in manifests(rendered("linkerd")):
+        assert not any("retry.linkerd.io" in name for name in each["metadata"].get("annotations", {}))
 
 
 def test_only_named_identities_may_call_in_a_mesh():

@@ -31,10 +31,10 @@ FAULTS = {
 
 
 class FaultyEasemob:
-    """Answers one send in `often` with the next of FAULTS. `acted` has the messages by recipient."""
+    """Answers one send in `often` with the next of FAULTS, the others after `seconds`. `acted` has the messages by recipient."""
 
-    def __init__(self, often: int):
-        self.often = often
+    def __init__(self, often: int, seconds: float = 0):
+        self.often, self.seconds = often, seconds
         self.faults = itertools.cycle(FAULTS)
         self.sends = itertools.count(1)
         self.acted, self.played = collections.Counter(), collections.Counter()
@@ -83,6 +83,7 @@ class FaultyEasemob:
         fine = {"data": {each.lower(): "1136000000000000000" for each in body["to"]}}
         match fault:
             case "":
+                await asyncio.sleep(self.seconds)
                 return self.write(writer, 200, fine)
             case "429":
                 return self.write(writer, 429, REACH_LIMIT)

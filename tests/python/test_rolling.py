@@ -1,4 +1,4 @@
-"""Three processes behind a sidecar, each replaced in turn as Kubernetes would: nothing fails, nothing goes twice, nothing is untold."""
+"""Processes behind sidecars, replaced in turn as Kubernetes would, or dying: nothing goes twice, and of a good end nothing is lost."""
 
 import collections
 import contextlib
@@ -15,7 +15,7 @@ from fleet import GRACE_SECONDS, Fleet
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from load import Load
-from sidecar import RETRIES, Envoy
+from sidecar import CHART_RETRIES, RETRIES, Envoy
 
 RATE = 300
 # Messages that a sandbox remembers: half a minute of them.
@@ -151,3 +151,43 @@ def test_envoys_own_retries_and_a_failing_easemob_repeat_nothing(tmp_path, v1):
         times = easemob.acted[each.user]
         assert times or not is_ok(each)
         assert not times or said(each) != "NOT_SENT"
+
+
+def test_a_process_that_dies_repeats_nothing_with_the_charts_retries(tmp_path, v1):
+    # As slow as Easemob is far: many sends are under way when the process dies.
+    easemob = FaultyEasemob(often=1_000_000, seconds=0.3)
+    try:
+        fleet = Fleet(tmp_path, easemob.url, replicas=2, delivery__calls_in_flight="256")
+        with contextlib.ExitStack() as stack:
+            stack.callback(fleet.kill)
+            # A sidecar beside each process, which outlives it and makes errors of its own.
+            beside = []
+            for number, pod in enumerate(fleet.pods):
+                folder = tmp_path / f"beside-{number}"
+                folder.mkdir()
+                beside.append(Envoy(folder, free_ports(2), [pod.target]))
+                stack.callback(beside[-1].kill)
+            envoy = Envoy(tmp_path, free_ports(2), [each.target for each in beside], CHART_RETRIES)
+            stack.callback(envoy.kill)
+            load = Load(v1, envoy.target, RATE, lambda _: CALL_SECONDS)
+            load.start()
+            await_sends(easemob, RATE)
+            fleet.pods[0].kill()
+            await_sends(easemob, RATE)
+            sent = load.finish()
+    finally:
+        easemob.close()
+
+    assert not [user for user, times in easemob.acted.items() if times > 1]
+    # Some were acted on, and then said to be UNAVAILABLE, by the sidecar and not by the gateway.
+    lost = [each for each in sent if not is_ok(each) and easemob.acted[each.user]]
+    assert lost and {code(each) for each in lost} == {grpc.StatusCode.UNAVAILABLE}
+    assert not any(said(each) for each in lost)
+
+
+def await_sends(easemob: FaultyEasemob, more: int) -> None:
+    """Waits until it has acted on so many more."""
+    give_up, want = time.monotonic() + START_SECONDS, len(easemob.acted) + more
+    while len(easemob.acted) < want:
+        assert time.monotonic() < give_up, f"{len(easemob.acted)} sends in all"
+        time.sleep(0.02)

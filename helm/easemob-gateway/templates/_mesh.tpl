@@ -1,4 +1,4 @@
-{{/* What a pod and a Service tell the mesh. */}}
+{{/* What a pod tells the mesh. */}}
 
 {{/*
 The proxy has to outlive the gateway: what is dispatched ends within the drain. Native sidecars start before the gateway and end after
@@ -22,13 +22,4 @@ config.linkerd.io/shutdown-grace-period: {{ sub .Values.terminationGracePeriodSe
 {{- if .Values.mesh.istio.enabled }}
 sidecar.istio.io/inject: "true"
 {{- end }}
-{{- end }}
-
-{{/*
-UNAVAILABLE from the gateway always means that nothing was sent, so it may be repeated; no other code may. Uploads are never
-repeated by Linkerd: it keeps bodies up to 64 KiB for a retry.
-*/}}
-{{- define "easemob-gateway.linkerdServiceAnnotations" -}}
-retry.linkerd.io/grpc: unavailable
-retry.linkerd.io/limit: "1"
 {{- end }}

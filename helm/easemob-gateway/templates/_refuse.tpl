@@ -73,6 +73,11 @@
 {{- if and .Values.mesh.istio.enabled .Values.mesh.linkerd.enabled }}
 {{- fail "A pod belongs to one mesh: mesh.istio or mesh.linkerd." }}
 {{- end }}
+{{- range $name, $_ := .Values.service.annotations }}
+{{- if hasPrefix "retry.linkerd.io/" $name }}
+{{- fail (printf "service.annotations: %s has Linkerd repeat calls by their code, and it cannot tell whose code it is: what a dying process has sent would be sent again." $name) }}
+{{- end }}
+{{- end }}
 {{- if and .Values.grpcRoute.enabled (not .Values.grpcRoute.parentRefs) }}
 {{- fail "grpcRoute.enabled=true needs the gateways that the route belongs to, in grpcRoute.parentRefs." }}
 {{- end }}
