@@ -27,6 +27,8 @@ REFUSED = {
     "no way out to redis": ("redis", {"networkPolicy.egress.redis.to": []}, "networkPolicy.egress.redis.to"),
     "no way out to the collector": ("all", {"networkPolicy.egress.otlp.to": []}, "networkPolicy.egress.otlp.to"),
     "two meshes": ("istio", {"mesh.linkerd.enabled": True}, "one mesh"),
+    "more windows than memory": ("minimal", {"config.server.max_connections": 2000}, "resources.limits.memory=512Mi"),
+    "less memory than windows": ("all", {"resources.limits.memory": "128Mi"}, "resources.limits.memory=128Mi"),
     "retries of Linkerd": (
         "linkerd",
         {"service.annotations": {"retry.linkerd.io/grpc": "unavailable"}},

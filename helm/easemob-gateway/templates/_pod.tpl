@@ -98,6 +98,8 @@ grpc:
   labelSelector:
     matchLabels:
       {{- include "easemob-gateway.selector" $ | nindent 6 }}
+  # The pods of a rolling update's two generations are spread apart.
+  matchLabelKeys: [pod-template-hash]
 {{- end }}
 {{- end }}
 {{- end }}

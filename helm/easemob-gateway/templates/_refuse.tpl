@@ -64,6 +64,15 @@
 {{- if lt (int .Values.terminationGracePeriodSeconds) (int $needed) }}
 {{- fail (printf "terminationGracePeriodSeconds must be at least %d: preStopSleepSeconds, config.server.drain_timeout and ten seconds. Otherwise Kubernetes would kill sends under way." (int $needed)) }}
 {{- end }}
+{{- $memory := dig "limits" "memory" "" .Values.resources | toString }}
+{{- if regexMatch "^[0-9]+(Mi|Gi)$" $memory }}
+{{- $mebibytes := $memory | trimSuffix "Mi" | trimSuffix "Gi" | int64 }}
+{{- if hasSuffix "Gi" $memory }}{{ $mebibytes = mul $mebibytes 1024 }}{{ end }}
+{{- $windows := mul (dig "max_connections" 1000 $config.server | int64) (dig "http2" "connection_window_bytes" 262144 $config.server | int64) }}
+{{- if gt (mul $windows 2) (mul $mebibytes 1048576) }}
+{{- fail (printf "resources.limits.memory=%s is less than twice what callers can make the gateway hold: config.server.max_connections × config.server.http2.connection_window_bytes. Raise the one or lower the others." $memory) }}
+{{- end }}
+{{- end }}
 {{- if and .Values.networkPolicy.enabled (eq $config.store.kind "redis") (not .Values.networkPolicy.egress.redis.to) }}
 {{- fail "The NetworkPolicy lets nothing out to Redis: say where it is in networkPolicy.egress.redis.to." }}
 {{- end }}
