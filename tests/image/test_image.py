@@ -22,6 +22,7 @@ IMAGE = ROOT / os.environ.get("IMAGE_ROOT", "target/image/root")
 BINARY = "/usr/bin/easemob-gateway"
 AUTHORITIES = "etc/ssl/certs/ca-certificates.crt"
 USER = 65532
+CHROOT = shutil.which("chroot", path="/usr/sbin:/usr/bin:/sbin:/bin")
 HOST = "easemob.test"
 MOST_BYTES = 15_000_000
 START_SECONDS = 20
@@ -91,7 +92,7 @@ class Root:
         # Who has just itself for a user cannot be another one.
         alone = pathlib.Path("/proc/self/uid_map").read_text(encoding="ascii").split()[2] == "1"
         user = [] if alone else [f"--userspec={USER}:{USER}"]
-        return ["chroot", *user, str(self.folder), BINARY, *arguments]
+        return [CHROOT, *user, str(self.folder), BINARY, *arguments]
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess:
         # No variable of this machine: the image has none.
@@ -128,7 +129,7 @@ def answers(page: str) -> bool:
 @pytest.fixture(scope="module", autouse=True)
 def machine():
     """Loopback, and a name server that knows Easemob."""
-    assert shutil.which("chroot"), "chroot is missing"
+    assert CHROOT, "chroot is missing"
     loopback_up()
     with Names({HOST: "127.0.0.1"}) as names:
         yield names
