@@ -19,4 +19,5 @@ fi
 status=0
 IMAGE_ROOT=$target/image/root unshare "${as[@]}" --net .tools/venv/bin/python -B -m pytest \
   -p no:cacheprovider --color=no -s tests/image 2>&1 | tee "$target/test/image.txt" || status=$?
+grep -E '^=+ .*(passed|failed|error).* =+$' "$target/test/image.txt" >>"$target/test/closing.txt" || true
 exit $status
