@@ -17,7 +17,7 @@ fail() {
 root=$1
 [ ! -e "$root" ] || [ -z "$(ls -A "$root")" ] || fail "$root is not empty"
 target=$(uname -m)-unknown-linux-musl
-target_dir=${TARGET_DIR:-target/image}
+target_dir=$(realpath -m "${TARGET_DIR:-target/image}")
 authorities=/etc/ssl/certs/ca-certificates.crt
 
 [ -f $authorities ] || fail "$authorities is missing: install ca-certificates"
@@ -27,11 +27,14 @@ rustc --print target-libdir --target "$target" | xargs -I{} test -d {} || {
   rustup target add "$target" >&2
 }
 
-# The same sources make the same bytes: no time of the build, and no path of the machine.
+# The same sources in the same place make the same bytes, as they do in the Dockerfile's /build: no time of the build stands in
+# them. In another place they differ: cargo names folders and symbols after a hash that the place is part of. What paths of the machine
+# would show are taken out.
 epoch=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
 export SOURCE_DATE_EPOCH=$epoch
 home=${CARGO_HOME:-$HOME/.cargo}
-export RUSTFLAGS="--remap-path-prefix=$PWD=. --remap-path-prefix=$home=cargo"
+# Of several that fit, the last one counts.
+export RUSTFLAGS="--remap-path-prefix=$PWD=. --remap-path-prefix=$home=cargo --remap-path-prefix=$target_dir=target"
 export CFLAGS="-ffile-prefix-map=$home=cargo -ffile-prefix-map=$PWD=."
 # As `make build` does: the binary carries the list of its dependencies.
 tools/install.sh cargo-auditable

@@ -62,6 +62,12 @@ def test_the_layer_is_the_root_and_small():
     assert len({member.mtime for member in held.values()}) == 1
 
 
+def test_no_path_of_the_machine_is_in_the_binary():
+    binary = pathlib.Path(f"{IMAGE}{BINARY}").read_bytes()
+    for place in (ROOT, pathlib.Path.home() / ".cargo"):
+        assert f"{place}/".encode() not in binary
+
+
 def test_the_binary_tells_what_it_is_made_of():
     tool = ROOT / ".tools/bin/rust-audit-info"
     assert tool.exists(), f"{tool} is missing: tools/install.sh rust-audit-info"
