@@ -25,6 +25,9 @@ class Fleet:
             "apps__shop__app_name": "demo",
             "apps__shop__client_id": "sandbox-client-id",
             "apps__shop__client_secret_env": "SANDBOX_SECRET",
+            # Every process paces by itself; what it must not slow down here are the callers.
+            "apps__shop__quota__users__calls_per_second": "10000",
+            "apps__shop__quota__users__messages_per_minute": "600000",
             # The machine's cores belong to the callers, the sidecar, the Collector and Easemob, too.
             "server__shards": "1",
         }
