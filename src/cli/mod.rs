@@ -4,6 +4,7 @@
 pub mod config;
 mod credentials;
 mod dev;
+mod doctor;
 mod download;
 mod field;
 mod file;
@@ -45,6 +46,8 @@ enum Command {
     Download(download::Args),
     /// Checks, prints and explains the settings.
     Config(config::Args),
+    /// Tries everything that the settings rely on, and says in words what to change.
+    Doctor(doctor::Args),
     /// Makes a key for a caller, and its digest for the settings.
     Key(key::Args),
 }
@@ -63,6 +66,9 @@ pub fn run() -> ExitCode {
             block_on(download::run(args)).unwrap_or_else(|error| told(Err(error)))
         }
         Command::Config(args) => config::run(&args),
+        Command::Doctor(args) => {
+            block_on(doctor::run(args)).unwrap_or_else(|error| told(Err(error)))
+        }
         Command::Key(args) => told(key::run(&args)),
     }
 }
