@@ -219,18 +219,20 @@ async fn a_certificate_that_has_expired() {
         params.not_after = date_time_ymd(2021, 1, 1);
     });
     let easemob = Easemob::start_tls(expired);
-    let report = World::at(easemob.url()).trusting(&authority).examine();
+    let world = World::at(easemob.url()).trusting(&authority);
     let words = ["has expired at 2021-01-01T00:00:00Z"];
-    report.await.names("problem", "app shop", "tls", &words);
+    let report = world.examine().await;
+    report.names("problem", "app shop", "tls", &words);
 }
 
 #[tokio::test]
 async fn a_certificate_of_another_host() {
     let authority = Authority::new();
     let easemob = Easemob::start_tls(authority.server_with("a1.easemob.com", |_| ()));
-    let report = World::at(easemob.url()).trusting(&authority).examine();
+    let world = World::at(easemob.url()).trusting(&authority);
     let words = ["for another host", "a1.easemob.com"];
-    report.await.names("problem", "app shop", "tls", &words);
+    let report = world.examine().await;
+    report.names("problem", "app shop", "tls", &words);
 }
 
 #[tokio::test]
