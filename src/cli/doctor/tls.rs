@@ -207,6 +207,15 @@ fn bad(
                 "correct {setting} to a name that the certificate has, unless something on the way answers in its place"
             ),
         ),
+        CertificateError::Other(other)
+            if other.0.downcast_ref() == Some(&webpki::Error::CaUsedAsEndEntity) =>
+        {
+            (
+                format!("{of} is that of an authority, self-signed or not, and no server's"),
+                Fault::OtherSide,
+                "have one made for the server itself: with basicConstraints CA:FALSE".into(),
+            )
+        }
         _ if certificate.is_some_and(certificate::is_self_signed) => (
             format!("{of} is self-signed: no authority vouches for it"),
             Fault::OtherSide,

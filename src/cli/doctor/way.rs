@@ -81,7 +81,11 @@ impl<'a> Host<'a> {
         match result {
             Ok(addresses) => {
                 let texts: Vec<_> = addresses.iter().map(|a| a.ip().to_string()).collect();
-                found.push(check.ok(format!("{host} is {}", texts.join(", "))));
+                let texts = texts.join(", ");
+                found.push(check.ok(match texts == name {
+                    true => format!("{host} is an address, and nothing to look up"),
+                    false => format!("{host} is {texts}"),
+                }));
                 Some(addresses)
             }
             Err((what, fault, change)) => {
