@@ -47,7 +47,9 @@ pub(super) struct ManArgs {
 pub(super) fn run(args: &Args, mut command: Command) -> anyhow::Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, NAME, &mut script);
-    match io::stdout().write_all(&script) {
+    // In bash the library takes the hyphen of our name for the border of a command, in one of two places.
+    let script = String::from_utf8(script)?.replace("easemob__subcmd__gateway", "easemob__gateway");
+    match io::stdout().write_all(script.as_bytes()) {
         // Whoever stops reading has read enough.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),

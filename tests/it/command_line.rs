@@ -62,7 +62,8 @@ async fn bash_completes_a_command_and_an_option() {
         let count = words.split(' ').count() - 1;
         let ask = format!(
             "source {}; COMP_WORDS=({words}); COMP_CWORD={count}; \
-             _easemob-gateway easemob-gateway {last} ''; echo ${{COMPREPLY[@]}}",
+             function=$(complete -p easemob-gateway | sed 's/.*-F \\([^ ]*\\) .*/\\1/'); \
+             $function easemob-gateway {last} ''; echo ${{COMPREPLY[@]}}",
             file.path().display()
         );
         let (_, said, wrong) = run(Command::new("bash").args(["-c", &ask])).await;
