@@ -91,7 +91,7 @@ pub fn run() -> ExitCode {
         }
         Command::Config(args) => config::run(&args),
         Command::Doctor(args) => {
-            block_on(doctor::run(args)).unwrap_or_else(|error| told(Err(error)))
+            bounded(doctor::run(args)).unwrap_or_else(|error| told(Err(error)))
         }
         Command::Key(args) => told(key::run(&args)),
         Command::Completions(args) => told(completions::run(&args, Cli::command())),
@@ -105,6 +105,16 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
         .enable_all()
         .build()?
         .block_on(work)
+}
+
+/// The same, and waits for nothing beyond: a resolver that does not answer blocks a thread of its own.
+fn bounded<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let result = runtime.block_on(work);
+    runtime.shutdown_background();
+    result
 }
 
 fn told(result: anyhow::Result<()>) -> ExitCode {

@@ -8,9 +8,10 @@ use secrecy::ExposeSecret;
 use super::{
     file,
     finding::{Check, Fault, Finding},
+    proxy,
     tls::{self, Trust},
     token,
-    way::{self, Host},
+    way::Host,
 };
 use crate::{
     app::{App, Outside},
@@ -68,22 +69,20 @@ async fn open(app: &App, subject: &str, found: &mut Vec<Finding>) -> Option<()> 
         pem: pem.as_deref().map(|pem| pem.expose_secret().as_bytes()),
         setting: &setting,
     };
-    let Some(proxy) = &app.proxy_url else {
+    let Some(proxy_setting) = &app.proxy_url else {
         let socket = host.connect(found).await?;
         return match url.scheme() {
             "https" => tls::shake_hands(socket, &host, &trust, found).await,
             _ => Some(()),
         };
     };
-    let proxy = Url::parse(&proxy.0).ok()?;
+    let by = Url::parse(&proxy_setting.0).ok()?;
     let proxy_url = format!("apps.{}.proxy_url", app.name);
-    let socket = Host::of(&proxy, subject, &proxy_url)?
-        .connect(found)
-        .await?;
+    let socket = Host::of(&by, subject, &proxy_url)?.connect(found).await?;
     // Without TLS a proxy is asked for each request; and within TLS of its own only the request tells.
-    if proxy.scheme() != "http" || url.scheme() != "https" {
+    if by.scheme() != "http" || url.scheme() != "https" {
         return Some(());
     }
-    let socket = way::tunnel(socket, &proxy, &host, &proxy_url, found).await?;
+    let socket = proxy::tunnel(socket, &by, &host, &proxy_url, found).await?;
     tls::shake_hands(socket, &host, &trust, found).await
 }

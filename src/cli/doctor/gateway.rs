@@ -1,13 +1,12 @@
-//! The gateway itself: its ports, its certificate, who may call.
+//! The gateway itself: its certificate, and who may call.
 
-use std::{fs, io, net::SocketAddr, path::Path, time::Duration};
+use std::{fs, path::Path};
 
 use rustls::{
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     sign::CertifiedKey,
 };
-use tokio::net::TcpListener;
 
 use super::{
     certificate::{self, Dates},
@@ -20,67 +19,6 @@ use crate::{
 };
 
 const SUBJECT: &str = "gateway";
-
-/// Whether both ports are free. Those of a gateway that runs already are in good hands.
-pub(super) async fn ports(config: &server::Config) -> Vec<Finding> {
-    let runs = is_gateway(config.operations_listen).await;
-    let mut found = Vec::new();
-    for (setting, address) in [
-        ("server.listen", config.listen),
-        ("server.operations_listen", config.operations_listen),
-    ] {
-        let check = Check::new(
-            SUBJECT,
-            "port",
-            format!("to listen on {address} ({setting})"),
-        );
-        // Closed again at once.
-        let error = match TcpListener::bind(address).await {
-            Ok(_free) => {
-                found.push(check.ok(format!("{address} is free, for {setting}")));
-                continue;
-            }
-            Err(error) => error,
-        };
-        found.push(match error.kind() {
-            io::ErrorKind::AddrInUse if runs => {
-                check.ok(format!("a gateway runs here already, and has {address}"))
-            }
-            io::ErrorKind::AddrInUse => check.problem(
-                format!("another process listens on {address} ({setting})"),
-                Fault::Machine,
-                format!(
-                    "end that process (`ss -ltnp 'sport = :{}'` names it), or choose another port in {setting}",
-                    address.port()
-                ),
-            ),
-            io::ErrorKind::AddrNotAvailable => check.problem(
-                format!("this machine has no address {} ({setting})", address.ip()),
-                Fault::Settings,
-                format!("set {setting} to an address of this machine, or to 0.0.0.0:{}", address.port()),
-            ),
-            _ => check.problem(
-                format!("cannot listen on {address} ({setting}): {error}"),
-                Fault::Machine,
-                format!("choose a port above 1023 in {setting}, or give the process the right to this one"),
-            ),
-        });
-    }
-    found
-}
-
-/// Whether a gateway answers at this operations port.
-async fn is_gateway(address: SocketAddr) -> bool {
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .timeout(Duration::from_secs(2))
-        .build();
-    let Ok(client) = client else { return false };
-    match client.get(format!("http://{address}/livez")).send().await {
-        Ok(answer) => answer.text().await.is_ok_and(|text| text == "alive\n"),
-        Err(_nobody) => false,
-    }
-}
 
 /// Whether the gateway's certificate is good, and its key its own.
 pub(super) fn certificate(config: &server::tls::Config) -> Vec<Finding> {

@@ -3,10 +3,14 @@
 mod app;
 mod certificate;
 mod collector;
+mod distrust;
 mod file;
 mod finding;
 mod gateway;
+mod noting;
 mod output;
+mod port;
+mod proxy;
 mod tls;
 mod token;
 mod way;
@@ -27,7 +31,7 @@ use crate::{
 const ABOUT: &str = "\
 Tries, for each app: its secret, DNS, the connection, the proxy, TLS, a token, the clock. For the gateway:
 its ports, certificate, callers and files, and the collector of traces. Of all that, Easemob sees one
-request for a token per app: no message is sent. It takes some seconds, 30 at most.
+request for a token per app: no message is sent. It takes some seconds, 35 at worst.
 
 Examples:
   easemob-gateway doctor --config gateway.toml
@@ -99,7 +103,7 @@ async fn examine(loaded: Loaded) -> anyhow::Result<Vec<Finding>> {
     };
     let (of_apps, of_ports, of_collector) = tokio::join!(
         of_apps,
-        gateway::ports(&config.server),
+        port::check(&config.server),
         collector::check(&config.telemetry),
     );
     let mut found = settings_findings(settings.as_ref());

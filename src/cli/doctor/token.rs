@@ -6,7 +6,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::finding::{Check, Fault, Finding};
+use tokio::time::timeout;
+
+use super::{
+    finding::{Check, Fault, Finding},
+    way::STEP,
+};
 use crate::{
     app::{App, Credentials},
     easemob::{self, Error, Kind, Probe},
@@ -36,9 +41,19 @@ pub(super) async fn check(
     found: &mut Vec<Finding>,
 ) {
     let check = Check::new(subject, "credentials", tried(app));
-    let probe = match easemob::probe(app, &metrics.calls).await {
-        Ok(probe) => probe,
-        Err(error) => {
+    // The app's own limit may be longer than anybody waits here.
+    let probe = timeout(STEP * 2, easemob::probe(app, &metrics.calls));
+    let probe = match probe.await {
+        Ok(Ok(probe)) => probe,
+        Err(_late) => {
+            let seconds = (STEP * 2).as_secs();
+            return found.push(check.problem(
+                format!("no answer within {seconds} s"),
+                Fault::OtherSide,
+                "try again in a minute; if it lasts, ask Easemob",
+            ));
+        }
+        Ok(Err(error)) => {
             let change = format!("correct apps.{}", app.name);
             return found.push(check.problem(error.to_string(), Fault::Settings, change));
         }
