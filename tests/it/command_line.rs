@@ -3,7 +3,10 @@
 
 use std::{fs, net::TcpListener, process::Output};
 
-use easemob_gateway::sandbox::{Config, Sandbox};
+use easemob_gateway::{
+    caller::{CallerConfig, Mode},
+    sandbox::{Config, Sandbox},
+};
 use tokio::process::Command;
 
 use crate::support::{
@@ -220,4 +223,32 @@ async fn a_gateway_that_cannot_be_talked_to_leads_to_the_option_that_helps() {
     assert_eq!(code, Some(4));
     says(&said, &["/nowhere", "Correct --key-file"]);
     assert_eq!(easemob.messages().len(), 0);
+}
+
+#[tokio::test]
+async fn a_missing_or_wrong_key_leads_to_where_keys_come_from() {
+    let easemob = Sandbox::start(Config::for_tests()).unwrap();
+    let caller = CallerConfig {
+        key_sha256: vec!["9".repeat(64)],
+        apps: vec!["shop".into()],
+        ..CallerConfig::default()
+    };
+    let gateway = Setup::at(easemob.base_url()).auth(|auth| {
+        auth.mode = Mode::ApiKey;
+        auth.callers = [("amy".to_owned(), caller)].into();
+    });
+    let gateway = gateway.start().await;
+    for key in [None, Some("egk_CANARY")] {
+        let mut command = send(&format!("http://{}", gateway.addr));
+        command.envs(key.map(|key| ("EASEMOB_GATEWAY_KEY", key)));
+        let (code, _, said) = run(&mut command).await;
+        assert_eq!(code, Some(4));
+        let words = [
+            "CALLER_UNAUTHENTICATED",
+            "EASEMOB_GATEWAY_KEY",
+            "--key-file",
+        ];
+        says(&said, &words);
+        assert!(!said.contains("CANARY"), "{said}");
+    }
 }
