@@ -1,21 +1,30 @@
 //! Files: an upload, an upload and then the message that carries it, a download.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::{Deadline, Delivery, Failure, Order, Sent, Shares, part::Route, share::Place};
+use super::{
+    Deadline, Delivery, Failure, Order, Sent, Shares, asker,
+    ledger::{Request, Start},
+    part::Route,
+    share::Place,
+    split::split,
+    turn::quota_kind,
+};
 use crate::{
     app::App,
     caller::Caller,
     easemob::{self, Kind, SharedUpload, Store, Stored, UploadError},
-    id::FileId,
+    id::{FileId, RequestId},
     media::{self, Section, Summary},
     message::MediaMessage,
     metrics,
     proto::{FileRef, file_ref::Location},
+    quota::{self, Turn},
+    store,
     trace::{Span, SpanKind},
 };
 
@@ -83,6 +92,10 @@ pub struct MediaOrder {
     pub thumbnail: (Store, Option<u64>),
     /// The message.
     pub message: MediaMessage,
+    /// As in [`Order`]: it belongs to the message, and so to the upload.
+    pub request_id: Option<RequestId>,
+    /// As in [`Order`].
+    pub resend_maybe_sent: bool,
     /// Time for the send, where the caller's deadline does not say.
     pub send_timeout: Duration,
 }
@@ -104,6 +117,54 @@ impl StoredFile {
             secret: self.file.secret.clone().unwrap_or_default(),
         }
     }
+
+    fn to_record(&self) -> store::StoredFile {
+        store::StoredFile {
+            uuid: self.file.id.clone(),
+            secret: self.file.secret.as_deref().map(Box::from),
+            size_bytes: self.summary.size_bytes,
+            sha256: self.summary.sha256,
+        }
+    }
+
+    fn from_record(file: &store::StoredFile) -> Self {
+        Self {
+            file: Stored {
+                id: file.uuid.clone(),
+                secret: file.secret.as_deref().map(str::to_owned),
+            },
+            summary: Summary {
+                size_bytes: file.size_bytes,
+                sha256: file.sha256,
+            },
+        }
+    }
+}
+
+/// Reads a file that is stored already, to the end: under the same request ID it has to be the same.
+async fn compare(
+    upload: &SharedUpload,
+    known: &store::StoredFile,
+    declared: Option<u64>,
+) -> Result<StoredFile, Failure> {
+    if declared.is_some_and(|size| size != known.size_bytes) {
+        return Err(Failure::RequestIdReused);
+    }
+    while let Some(bytes) = poll_fn(|cx| upload.with(|upload| upload.poll_bytes(cx))).await {
+        bytes.map_err(Failure::Upload)?;
+    }
+    let stored = StoredFile::from_record(known);
+    match upload.with(|upload| upload.summary() == Some(&stored.summary)) {
+        true => Ok(stored),
+        false => Err(Failure::RequestIdReused),
+    }
+}
+
+/// The files of a message, as far as they are stored.
+#[derive(Default)]
+struct Files {
+    file: Option<StoredFile>,
+    thumbnail: Option<StoredFile>,
 }
 
 /// What became of a file and its message.
@@ -121,33 +182,38 @@ impl Delivery {
     /// Stores a file.
     pub async fn upload(&self, order: UploadOrder) -> Result<StoredFile, Failure> {
         let _places = self.upload_places(&order.app)?;
-        let work = self.store(&order.app, &order.store, &order.upload);
+        let work = self.store(&order, &order.store);
         self.bounded(order.deadline, work).await
     }
 
     /// Stores a file, and sends the message that carries it. A caller that goes away ends it, unless
-    /// the message is dispatched already.
+    /// the message is dispatched already. Under a request ID, what was stored is not stored again: its
+    /// bytes are read and compared.
     pub async fn send_media(&self, order: MediaOrder) -> MediaSent {
-        let mut sent = MediaSent {
-            file: None,
-            thumbnail: None,
-            sent: Err(Failure::Internal),
-        };
-        let (_request, transfer) = match self.upload_places(&order.file.app) {
-            Ok(places) => places,
-            Err(full) => {
-                sent.sent = Err(full);
-                return sent;
-            }
-        };
-        let work = self.store_both(&order, &mut sent);
-        let stored = self.bounded(order.file.deadline, work).await;
+        let mut files = Files::default();
+        let sent = self.store_and_send(order, &mut files).await;
+        MediaSent {
+            file: files.file,
+            thumbnail: files.thumbnail,
+            sent,
+        }
+    }
+
+    async fn store_and_send(&self, order: MediaOrder, files: &mut Files) -> Result<Sent, Failure> {
+        let begun = self.begin_upload(&order).await?;
+        if let Some(running @ Start::Running(_)) = begun {
+            return Ok(running.remaining(order.message.stand_in()).known);
+        }
+        let (_request, transfer) = self.upload_places(&order.file.app)?;
+        self.has_quota_for(&order)?;
+        let work = self.store_both(&order, begun.as_ref(), files);
+        let work = self.bounded(order.file.deadline, work);
+        match &begun {
+            Some(Start::Run(run, _)) => run.keep(work).await?,
+            _ => work.await?,
+        }
         drop(transfer);
-        sent.sent = match stored {
-            Ok(()) => self.send_stored(order, &sent).await,
-            Err(failure) => Err(failure),
-        };
-        sent
+        self.send_stored(order, begun, files).await
     }
 
     /// Among the requests, since an upload is one as long as it takes, and among the transfers.
@@ -156,24 +222,124 @@ impl Delivery {
         Ok((request, self.transfers.places.take(&app.name)?))
     }
 
-    async fn store_both(&self, order: &MediaOrder, sent: &mut MediaSent) -> Result<(), Failure> {
-        let UploadOrder { app, upload, .. } = &order.file;
-        if upload.has_thumbnail().await? {
-            if !order.message.takes_thumbnail() {
-                return Err(Failure::Upload(media::Error::OutOfOrder(
-                    "thumbnail chunks are for videos without a thumbnail in their message",
-                )));
-            }
-            let (store, declared) = &order.thumbnail;
-            upload.with(|upload| upload.begin(Section::Thumbnail, *declared));
-            sent.thumbnail = Some(self.store(app, store, upload).await?);
-        }
-        upload.with(|upload| upload.begin(Section::File, order.declared));
-        sent.file = Some(self.store(app, &order.file.store, upload).await?);
+    /// Refuses a message before its upload that would be refused after it.
+    fn has_quota_for(&self, order: &MediaOrder) -> Result<(), Failure> {
+        let UploadOrder {
+            app,
+            caller,
+            deadline,
+            ..
+        } = &order.file;
+        let quotas = &self.route(app).upstream.quotas;
+        let message = order.message.stand_in();
+        let kind = quota_kind(message.target.kind);
+        let parts = split(message, &app.limits, quotas.largest_call(kind));
+        let calls: Vec<u64> = parts.iter().map(|part| part.len() as u64).collect();
+        let until = Instant::now() + order.send_timeout;
+        let until = deadline.map_or(until, |deadline| deadline.answer_by());
+        quotas.admit(kind, &asker(caller), &calls, until)?;
         Ok(())
     }
 
-    async fn send_stored(&self, order: MediaOrder, stored: &MediaSent) -> Result<Sent, Failure> {
+    /// A turn in the quota for files. What would wait for longer than an idle caller may is refused.
+    async fn file_turn(&self, app: &App, caller: &Caller) -> Result<Turn, Failure> {
+        let until = Instant::now() + self.transfers.config.upload_idle_timeout;
+        let quotas = &self.route(app).upstream.quotas;
+        let admission = quotas.admit(quota::Kind::Files, &asker(caller), &[1], until)?;
+        Ok(admission.turn(1, None).await)
+    }
+
+    async fn begin_upload(&self, order: &MediaOrder) -> Result<Option<Start>, Failure> {
+        let Some(request_id) = &order.request_id else {
+            return Ok(None);
+        };
+        let UploadOrder {
+            app,
+            caller,
+            deadline,
+            ..
+        } = &order.file;
+        let longest = Instant::now() + self.transfers.config.transfer_timeout;
+        let answer_by = deadline.map_or(longest, |deadline| deadline.answer_by().min(longest));
+        let closing = &self.transfers.closing;
+        let request = Request::of_upload(&order.message, app, caller, request_id)
+            .resend_maybe_sent(order.resend_maybe_sent);
+        let start = request.begin(
+            &self.records,
+            answer_by,
+            closing,
+            &self.route(app).request_ids,
+        );
+        start.await.map(Some)
+    }
+
+    async fn store_both(
+        &self,
+        order: &MediaOrder,
+        begun: Option<&Start>,
+        files: &mut Files,
+    ) -> Result<(), Failure> {
+        let upload = &order.file.upload;
+        let has_thumbnail = upload.has_thumbnail().await?;
+        if has_thumbnail && !order.message.takes_thumbnail() {
+            return Err(Failure::Upload(media::Error::OutOfOrder(
+                "thumbnail chunks are for videos without a thumbnail in their message",
+            )));
+        }
+        let known = begun.and_then(Start::record).map(|record| &record.files);
+        if let Some(known) = known
+            // Once the file is stored, it is settled whether there is a thumbnail.
+            && (known.thumbnail.is_some() && !has_thumbnail
+                || known.thumbnail.is_none() && known.file.is_some() && has_thumbnail)
+        {
+            return Err(Failure::RequestIdReused);
+        }
+        if has_thumbnail {
+            let known = known.and_then(|files| files.thumbnail.as_ref());
+            let stored = self.store_once(order, begun, Section::Thumbnail, known);
+            files.thumbnail = Some(stored.await?);
+        }
+        let known = known.and_then(|files| files.file.as_ref());
+        let stored = self.store_once(order, begun, Section::File, known);
+        files.file = Some(stored.await?);
+        Ok(())
+    }
+
+    /// One of the files, unless it is stored already.
+    async fn store_once(
+        &self,
+        order: &MediaOrder,
+        begun: Option<&Start>,
+        which: Section,
+        known: Option<&store::StoredFile>,
+    ) -> Result<StoredFile, Failure> {
+        let upload = &order.file.upload;
+        let (store, declared) = match which {
+            Section::Thumbnail => (&order.thumbnail.0, order.thumbnail.1),
+            Section::File => (&order.file.store, order.declared),
+        };
+        upload.with(|upload| upload.begin(which, declared));
+        if let Some(known) = known {
+            return compare(upload, known, declared).await;
+        }
+        match begun {
+            None => self.store(&order.file, store).await,
+            Some(Start::Run(run, _)) => {
+                let stored = self.store(&order.file, store).await?;
+                run.stored(which, stored.to_record()).await;
+                Ok(stored)
+            }
+            // What was sent had no such file.
+            Some(_) => Err(Failure::RequestIdReused),
+        }
+    }
+
+    async fn send_stored(
+        &self,
+        order: MediaOrder,
+        begun: Option<Start>,
+        stored: &Files,
+    ) -> Result<Sent, Failure> {
         let UploadOrder {
             app,
             caller,
@@ -192,20 +358,20 @@ impl Delivery {
             message: message.ok_or(Failure::Internal)?,
             app,
             caller,
+            request_id: None,
+            resend_maybe_sent: order.resend_maybe_sent,
             deadline: deadline.unwrap_or_else(|| Deadline::after(order.send_timeout)),
         };
-        Ok(self.send_admitted(order).await)
+        Ok(match begun {
+            Some(start) => self.send_rest(order, start).await,
+            None => self.send_admitted(order).await,
+        })
     }
 
     /// One file. Not tried again: its bytes are gone.
-    async fn store(
-        &self,
-        app: &App,
-        store: &Store,
-        upload: &SharedUpload,
-    ) -> Result<StoredFile, Failure> {
+    async fn store(&self, order: &UploadOrder, store: &Store) -> Result<StoredFile, Failure> {
         let span = Span::of_current(SpanKind::Internal, "upload file");
-        let stored = span.clone().scope(self.store_in_span(app, store, upload));
+        let stored = span.clone().scope(self.store_in_span(order, store));
         let stored = stored.await;
         span.record(|span| match &stored {
             Ok(stored) => {
@@ -220,12 +386,18 @@ impl Delivery {
 
     async fn store_in_span(
         &self,
-        app: &App,
+        order: &UploadOrder,
         store: &Store,
-        upload: &SharedUpload,
     ) -> Result<StoredFile, Failure> {
+        let UploadOrder {
+            app,
+            caller,
+            upload,
+            ..
+        } = order;
         let route = self.route(app);
-        let token = route.tokens.ready().await?;
+        let token = route.upstream.tokens.ready().await?;
+        let _turn = self.file_turn(app, caller).await?;
         let stored = route
             .client
             .store(store, upload, &token, self.transfers.config())
@@ -269,7 +441,7 @@ impl Delivery {
     /// Opens a file, or the thumbnail of an image, for reading.
     pub async fn download(
         &self,
-        app: &App,
+        (app, caller): (&App, &Caller),
         file: &FileId,
         secret: Option<&str>,
         thumbnail: bool,
@@ -286,12 +458,13 @@ impl Delivery {
                 .open(file, secret, thumbnail, token, timeout)
                 .await
         };
+        let _turn = self.file_turn(app, caller).await?;
         let opened = async {
-            let token = route.tokens.ready().await?;
+            let token = route.upstream.tokens.ready().await?;
             match open(&token).await {
                 // Nothing was read yet, so that a new token may have another try.
                 Err(error) if error.kind == Kind::TokenRefused => {
-                    let token = route.tokens.replace(&token).await?;
+                    let token = route.upstream.tokens.replace(&token).await?;
                     open(&token).await.map_err(|error| match error.kind {
                         Kind::TokenRefused => error.with_kind(Kind::CredentialsRejected),
                         _ => error,
@@ -316,7 +489,7 @@ impl Delivery {
 
 /// Has the next upload find another token than the one that was refused.
 fn renew(route: &Arc<Route>, refused: Arc<easemob::Token>) {
-    let tokens = Arc::clone(&route.tokens);
+    let tokens = Arc::clone(&route.upstream.tokens);
     tokio::spawn(async move {
         // Whoever needs it next is told how it went.
         let _outcome = tokens.replace(&refused).await;

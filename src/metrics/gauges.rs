@@ -33,14 +33,20 @@ gauges! {
     RequestsLimit: "easemob_gateway.requests.limit", "{request}", "Requests that may be under way.";
     CallsActive: "easemob_gateway.calls.active", "{call}", "Sends that have their turn, by app.";
     CallsLimit: "easemob_gateway.calls.limit", "{call}", "Sends that may have their turn at once, by app.";
-    QueueActive: "easemob_gateway.queue.active", "{send}", "Sends that wait for a token or their turn, by app.";
-    QueueLimit: "easemob_gateway.queue.limit", "{send}", "Sends that may wait, by app.";
+    QueueActive: "easemob_gateway.queue.active", "{call}", "Calls that wait for a token or their turn, by app.";
+    QueueLimit: "easemob_gateway.queue.limit", "{message}", "Messages of one caller that may wait, by app.";
+    QuotaUsed: "easemob_gateway.quota.used", "{message}", "Messages that count against Easemob's quota now (of files: calls), by app and kind.";
+    QuotaWaiting: "easemob_gateway.quota.waiting", "{call}", "Calls that wait for their turn, by app and kind.";
+    QuotaLimit: "easemob_gateway.quota.limit", "{message}", "Messages that Easemob's quota allows in its time (of files: calls), by app and kind; 0 where it is switched off.";
     TransfersActive: "easemob_gateway.transfers.active", "{transfer}", "Uploads and downloads under way.";
     TransfersLimit: "easemob_gateway.transfers.limit", "{transfer}", "Uploads and downloads that may be under way.";
     ConnectionsActive: "easemob_gateway.connections.active", "{connection}", "Connections being served.";
     ConnectionsLimit: "easemob_gateway.connections.limit", "{connection}", "Connections that may be served.";
     HandshakesActive: "easemob_gateway.handshakes.active", "{connection}", "Connections in their handshake.";
     HandshakesLimit: "easemob_gateway.handshakes.limit", "{connection}", "Connections that may be in their handshake.";
+    RecordsActive: "easemob_gateway.store.records", "{record}", "Request IDs that are remembered.";
+    RecordBytes: "easemob_gateway.store.active", "By", "Memory that remembered request IDs take.";
+    RecordBytesLimit: "easemob_gateway.store.limit", "By", "Memory that remembered request IDs may take.";
     TokenAge: "easemob_gateway.token.age", "s", "Time since the app's token was fetched; none without a token.";
     TokenTimeLeft: "easemob_gateway.token.time_left", "s", "Time until the app's token is no longer used; none without a token.";
 }

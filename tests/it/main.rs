@@ -19,6 +19,7 @@ mod doctor;
 mod faults;
 mod media;
 mod metrics;
+mod repeat;
 mod send;
 mod server;
 mod support;

@@ -11,7 +11,7 @@ mod upload_body;
 pub(super) use self::{
     arrival::ArrivalLayer,
     caller::CallerLayer,
-    errors::ErrorsLayer,
+    errors::{ErrorsLayer, of_framework},
     in_flight::InFlightLayer,
     metrics::MetricsLayer,
     trace::TraceLayer,

@@ -10,6 +10,7 @@ use easemob_gateway::{
     metrics::Registry,
     proto::messaging_service_client::MessagingServiceClient,
     server::{self, DrainReport, Gateway, Listener},
+    store,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -28,6 +29,7 @@ pub struct Setup {
     pub server: server::Config,
     pub delivery: delivery::Config,
     pub media: media::Config,
+    pub store: store::Config,
 }
 
 impl Setup {
@@ -39,6 +41,8 @@ impl Setup {
             app_name: Some("demo".into()),
             client_id: "sandbox-client-id".into(),
             client_secret: Some("sandbox-client-secret".into()),
+            // Tests of the quota set it.
+            quota: no_quota(),
             ..app::Config::default()
         };
         let server = server::Config {
@@ -54,6 +58,7 @@ impl Setup {
             server,
             delivery: delivery::Config::default(),
             media: media::Config::default(),
+            store: store::Config::default(),
         }
     }
 
@@ -84,6 +89,12 @@ impl Setup {
     /// Changes the bounds of uploads and downloads.
     pub fn media(mut self, change: impl FnOnce(&mut media::Config)) -> Self {
         change(&mut self.media);
+        self
+    }
+
+    /// Changes where request IDs are remembered.
+    pub fn store(mut self, change: impl FnOnce(&mut store::Config)) -> Self {
+        change(&mut self.store);
         self
     }
 
@@ -147,6 +158,7 @@ impl Setup {
             self.server,
             self.delivery,
             self.media,
+            &self.store,
             Registry::unexported().unwrap(),
         )
         .unwrap();
@@ -241,5 +253,28 @@ impl TestGateway {
 impl Drop for TestGateway {
     fn drop(&mut self) {
         self.shutdown.cancel();
+    }
+}
+
+/// Everything may go at once.
+pub fn no_quota() -> app::Quota {
+    let targets = app::TargetQuota {
+        calls_per_second: 0,
+        messages_per_second: 0,
+    };
+    app::Quota {
+        users: app::UserQuota {
+            calls_per_second: 0,
+            messages_per_minute: 0,
+        },
+        groups: app::GroupQuota {
+            calls_per_second: 0,
+            messages_per_second: 0,
+        },
+        chatrooms: targets.clone(),
+        directed: targets,
+        files: app::FileQuota {
+            calls_per_second: 0,
+        },
     }
 }
