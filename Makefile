@@ -22,6 +22,10 @@ build: ## builds the binary as it is released, its list of dependencies within
 	@tools/install.sh cargo-auditable
 	$(AUDITABLE) auditable build --locked --release
 
+.PHONY: man
+man: ## writes man pages to target/man
+	cargo run --locked --quiet -- man $(TARGET)/man
+
 .PHONY: sbom
 sbom: ## writes the dependencies as an SBOM (CycloneDX): target/sbom.json
 	@tools/install.sh cargo-cyclonedx
