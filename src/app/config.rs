@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::App;
+use super::{App, Quota};
 use crate::invalid::Field;
 
 /// One Easemob app.
@@ -68,6 +68,8 @@ pub struct Config {
     pub ca_file: Option<PathBuf>,
     /// Easemob's limits for this app.
     pub limits: Limits,
+    /// Easemob's quotas for this app. 0 switches one off.
+    pub quota: Quota,
     /// How long the calls to Easemob may take.
     pub timeouts: Timeouts,
 }
@@ -204,6 +206,7 @@ pub(super) fn check(name: &str, config: &Config, field: Field<'_>) -> Option<App
         client_id: client_id?,
         client_secret: client_secret?,
         limits: config.limits.clone(),
+        quota: config.quota.clone(),
         timeouts: config.timeouts.clone(),
         treat_503_as_not_sent: config.treat_503_as_not_sent,
         token_unit_ms: match config.token_unit {

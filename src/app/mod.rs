@@ -1,12 +1,16 @@
 //! One Easemob app as configured: where it is, its limits, and the URLs that follow from it.
 
 mod config;
+mod quota;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use secrecy::SecretString;
 
-pub use self::config::{Config, Limits, ProxyUrl, Timeouts};
+pub use self::{
+    config::{Config, Limits, ProxyUrl, Timeouts},
+    quota::{FileQuota, GroupQuota, Quota, TargetQuota, UserQuota},
+};
 use crate::{id::FileId, invalid::Field};
 
 /// One Easemob app. Everything that is the same for all its calls is made once, here.
@@ -24,6 +28,8 @@ pub struct App {
     pub client_secret: SecretString,
     /// What Easemob takes from this app.
     pub limits: Limits,
+    /// How much of it in a time.
+    pub quota: Quota,
     /// How long its calls may take.
     pub timeouts: Timeouts,
     /// Whether Easemob's 503 is taken as proof that nothing was sent.
