@@ -56,6 +56,7 @@ fn check(config: &Config, origins: &Origins, root: Field<'_>) -> Vec<App> {
         );
     }
     config.telemetry.check(root.child("telemetry"));
+    config.store.check(root.child("store"));
 
     let apps = root.child("apps");
     if config.apps.is_empty() {

@@ -212,6 +212,12 @@ impl From<&Failure> for Problem {
             Failure::Store(store::Error::Full { retry_after }) => {
                 Self::new(ErrorReason::Overloaded, what).with_retry_after(*retry_after)
             }
+            Failure::Store(store::Error::Away { retry_after }) => {
+                Self::new(ErrorReason::StoreUnavailable, what).with_retry_after(*retry_after)
+            }
+            Failure::Store(store::Error::Unreadable) => {
+                Self::new(ErrorReason::StoreUnavailable, what).with_retry_after(wait)
+            }
             Failure::Overloaded => Self::new(ErrorReason::Overloaded, what).with_retry_after(wait),
             Failure::ShuttingDown => Self::new(ErrorReason::ShuttingDown, what),
             Failure::Internal => Self::new(ErrorReason::Internal, what),

@@ -61,7 +61,7 @@ impl Gateway {
             },
             streams: Arc::new(Semaphore::new(config.max_send_streams)),
             transfers: Transfers::new(media),
-            store: Arc::new(Store::new(store)),
+            store: Arc::new(Store::open(store, &runtime)?),
             readiness: Readiness::new(),
             config,
             delivery,

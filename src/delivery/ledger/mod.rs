@@ -7,7 +7,7 @@ mod run;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::{held::Held, run::Run};
@@ -109,7 +109,11 @@ impl Request {
             lease: CLAIM_LEASE,
         };
         loop {
-            let (running, record) = match store.begin(&begin).await? {
+            // Where it is cut short, what may have been claimed is given back.
+            let Ok(begun) = timeout_at(answer_by, store.begin(&begin)).await else {
+                return Err(Failure::DeadlineExceeded);
+            };
+            let (running, record) = match begun? {
                 Begun::New(claim) => {
                     return Ok(Start::Run(Run::new(store, claim), None));
                 }
