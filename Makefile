@@ -36,6 +36,7 @@ format: ## lays out the Rust files
 
 .PHONY: soak
 soak: ## runs the tests that take long: load, faults and attacks (ARGS='name' picks some)
+	@tools/install.sh redis
 	SOAK=1 cargo test --locked --release --test it -- $(ARGS)
 
 .PHONY: bench

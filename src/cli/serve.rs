@@ -7,7 +7,7 @@ use tracing::info;
 use crate::{
     config::{Config, environment},
     server::{Gateway, Listener, on_signal},
-    telemetry,
+    store, telemetry,
 };
 
 #[derive(Debug, clap::Args)]
@@ -38,10 +38,17 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         config.media,
         &config.store,
     )?;
-    info!(
-        ttl = %humantime::format_duration(config.store.ttl()),
-        "request IDs are remembered in memory: a repeat is safe if it comes to this replica, and until it ends"
-    );
+    let ttl = humantime::format_duration(config.store.ttl());
+    match config.store.kind {
+        store::Kind::Memory => info!(
+            %ttl,
+            "request IDs are remembered in memory: a repeat is safe if it comes to this replica, and until it ends"
+        ),
+        store::Kind::Redis => info!(
+            %ttl,
+            "request IDs are remembered in Redis: a repeat is safe at every replica that shares it"
+        ),
+    }
     gateway.serve(listener, shutdown).await?;
     info!("the gateway ends");
     Ok(())

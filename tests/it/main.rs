@@ -14,6 +14,7 @@ mod architecture;
 mod cli;
 mod faults;
 mod media;
+mod redis;
 mod repeat;
 mod send;
 mod server;

@@ -108,21 +108,24 @@ impl Request {
             resend_maybe_sent: self.resend_maybe_sent,
             lease: CLAIM_LEASE,
         };
+        let mut known = None;
         loop {
             // Where it is cut short, what may have been claimed is given back.
-            let Ok(begun) = timeout_at(answer_by, store.begin(&begin)).await else {
-                return Err(Failure::DeadlineExceeded);
-            };
-            let (running, record) = match begun? {
-                Begun::New(claim) => {
+            let begun = timeout_at(answer_by, store.begin(&begin)).await;
+            let (running, record) = match (begun, known.take()) {
+                (Ok(Ok(Begun::New(claim))), _) => {
                     return Ok(Start::Run(Run::new(store, claim), None));
                 }
-                Begun::Again(claim, record) => {
+                (Ok(Ok(Begun::Again(claim, record))), _) => {
                     return Ok(Start::Run(Run::new(store, claim), Some(record)));
                 }
-                Begun::Settled(record) => return Ok(Start::Settled(record)),
-                Begun::Running(running, record) => (running, record),
-                Begun::Reused => return Err(Failure::RequestIdReused),
+                (Ok(Ok(Begun::Settled(record))), _) => return Ok(Start::Settled(record)),
+                (Ok(Ok(Begun::Running(running, record))), _) => (running, record),
+                (Ok(Ok(Begun::Reused)), _) => return Err(Failure::RequestIdReused),
+                // That there is a run is known, and not what becomes of it.
+                (_, Some(record)) => return Ok(Start::Running(record)),
+                (Ok(Err(error)), None) => return Err(error.into()),
+                (Err(_elapsed), None) => return Err(Failure::DeadlineExceeded),
             };
             tokio::select! {
                 biased;
@@ -131,6 +134,7 @@ impl Request {
                 // What it waits for may go on; this repeat cannot.
                 () = closing.cancelled() => return Ok(Start::Running(record)),
             }
+            known = Some(record);
         }
     }
 

@@ -112,14 +112,10 @@ fn read(fields: &[Vec<u8>]) -> Option<Record> {
         found.map(|[_, value]| value.as_slice())
     };
     let mut recipients: Vec<_> = field(b"s")?.iter().map(state).collect::<Option<_>>()?;
-    let mut parts: Vec<(u32, &[u8])> = fields
-        .iter()
-        .filter_map(|[name, value]| Some((number(name.strip_prefix(b"p")?)?, value.as_slice())))
-        .collect();
-    // What was told later holds.
-    parts.sort_unstable_by_key(|(number, _)| *number);
-    for (_, part) in parts {
-        accept(&mut recipients, part)?;
+    for [name, part] in fields {
+        if name.first() == Some(&b'p') {
+            accept(&mut recipients, part)?;
+        }
     }
     Some(Record {
         fingerprint: Fingerprint::from_bytes(field(b"f")?.try_into().ok()?),
@@ -129,10 +125,6 @@ fn read(fields: &[Vec<u8>]) -> Option<Record> {
             thumbnail: field(b"thumbnail").and_then(stored_file),
         },
     })
-}
-
-fn number(text: &[u8]) -> Option<u32> {
-    str::from_utf8(text).ok()?.parse().ok()
 }
 
 fn state(byte: &u8) -> Option<State> {
@@ -152,16 +144,20 @@ fn state(byte: &u8) -> Option<State> {
     })
 }
 
+/// Fills in the IDs of one part, as far as the script took them over.
 fn accept(recipients: &mut [State], mut part: &[u8]) -> Option<()> {
+    let count = u32::from_be_bytes(*part.split_off(..4)?.first_chunk()?);
+    let mut taken = part.split_off(..usize::try_from(count).ok()?)?.iter();
     let timestamp_ms = Some(i64::from_be_bytes(*part.split_off(..8)?.first_chunk()?));
     let timestamp_ms = timestamp_ms.filter(|at| *at != i64::MIN);
     while !part.is_empty() {
         let place = u32::from_be_bytes(*part.split_off(..4)?.first_chunk()?);
         let length = u16::from_be_bytes(*part.split_off(..2)?.first_chunk()?);
         let id = part.split_off(..usize::from(length))?;
-        if let Some(state @ State::Accepted { .. }) =
-            recipients.get_mut(usize::try_from(place).ok()?)
-        {
+        if taken.next() != Some(&b'1') {
+            continue;
+        }
+        if let Some(state) = recipients.get_mut(usize::try_from(place).ok()?) {
             *state = State::Accepted {
                 message_id: str::from_utf8(id).ok()?.to_owned(),
                 timestamp_ms,

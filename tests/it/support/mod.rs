@@ -6,6 +6,7 @@ pub mod gateway;
 pub mod http2;
 pub mod ledger;
 pub mod process;
+pub mod redis;
 pub mod request;
 pub mod server;
 pub mod tls;
