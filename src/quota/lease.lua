@@ -37,8 +37,11 @@ if not state.g then
 end
 redis.call('PEXPIRE', state_key, int(window.m + lives + 60000))
 if known ~= '' and known ~= state.g then
-  -- Redis has lost what it knew. Until the replicas have told it again, nothing is granted.
-  redis.call('HSET', state_key, 'h', int(now + 2500))
+  -- Redis has lost what it knew. Until the replicas have told it again, nothing is granted: each shows itself
+  -- once a second as long as anything of it counts.
+  if not state.h then
+    redis.call('HSET', state_key, 'h', int(now + 1500))
+  end
   return { 'lost', state.g }
 end
 

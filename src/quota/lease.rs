@@ -15,7 +15,7 @@ const RENEW: Duration = Duration::from_secs(1);
 /// How long a grant may be used after the question that it answers.
 pub(super) const USABLE: Duration = Duration::from_secs(10);
 /// Between two questions of one replica at full rate, for each replica that waits.
-const PACE: Duration = Duration::from_millis(60);
+const PACE: Duration = Duration::from_millis(80);
 /// Questions that may come sooner.
 const BURST: f64 = 8.0;
 /// Ends closer together are told as one.
@@ -440,11 +440,6 @@ impl Lease {
         });
         let soon = Duration::from_millis(100);
         away.retry_at = now + retry_after.clamp(soon, RENEW);
-    }
-
-    /// Whether Redis is away.
-    pub(super) fn is_away(&self) -> bool {
-        self.away.is_some()
     }
 
     /// What is kept ready for calls to come: a report's time of the recent rate. Nothing where none went lately.

@@ -60,7 +60,8 @@ async fn greedy(
         let admission = match quotas.admit(kind, &asker, &[messages], patience) {
             Ok(admission) => admission,
             Err(Refusal::TooLate { retry_after, .. }) => {
-                sleep(retry_after.unwrap_or(Duration::from_millis(100))).await;
+                let wait = retry_after.unwrap_or(Duration::from_millis(100));
+                sleep(wait.min(until.saturating_duration_since(Instant::now()))).await;
                 continue;
             }
             Err(_) => {
@@ -187,7 +188,6 @@ async fn six_replicas_use_a_minutes_quota_and_no_more() {
 /// At full rate a send costs few questions: each tells and asks for several.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn at_full_rate_a_question_serves_many_sends() {
-    let redis = Redis::start().await;
     let quota = Quota {
         users: UserQuota {
             calls_per_second: 100,
@@ -196,10 +196,9 @@ async fn at_full_rate_a_question_serves_many_sends() {
         ..Quota::default()
     };
     for size in [1, 3] {
-        redis.flush().await;
+        let redis = Redis::start().await;
         let fleet = fleet(&redis, size, &quota);
         let ledger = Ledger::default();
-        let before = redis.calls("evalsha").await;
         let until = Instant::now() + Duration::from_secs(5);
         let mut senders = JoinSet::new();
         for (number, (quotas, _)) in fleet.iter().enumerate() {
@@ -209,9 +208,80 @@ async fn at_full_rate_a_question_serves_many_sends() {
             }
         }
         senders.join_all().await;
-        let (calls, sends) = (redis.calls("evalsha").await - before, sum(&ledger));
+        let (calls, sends) = (redis.calls("evalsha").await, sum(&ledger));
         println!("{size} replicas: {calls} questions for {sends} sends");
         assert!(calls * 5 < sends, "{calls} questions for {sends} sends");
         assert!(sends >= 400, "{sends} of 500");
     }
+}
+
+/// What a fleet sends while something happens to Redis: greedy for small messages, in windows of a second.
+async fn while_redis(what: impl AsyncFnOnce(&mut Redis)) -> (Ledger, u64) {
+    let mut redis = Redis::start().await;
+    let limit = 600;
+    let quota = Quota {
+        groups: GroupQuota {
+            calls_per_second: 0,
+            messages_per_second: limit,
+        },
+        ..Quota::default()
+    };
+    let ledger = Ledger::default();
+    let until = Instant::now() + Duration::from_secs(10);
+    let fleet = fleet(&redis, 3, &quota);
+    let mut senders = JoinSet::new();
+    for (number, (quotas, _)) in fleet.iter().enumerate() {
+        for _ in 0..10 {
+            let (quotas, ledger) = (Arc::clone(quotas), Arc::clone(&ledger));
+            senders.spawn(greedy(quotas, ledger, number, Kind::Groups, 1..=20, until));
+        }
+    }
+    sleep(Duration::from_secs(2)).await;
+    what(&mut redis).await;
+    senders.join_all().await;
+    (ledger, limit.into())
+}
+
+/// R1, R3.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_redis_replicas_go_on_within_the_quota_and_come_back() {
+    for frozen in [true, false] {
+        let mut back_at = None;
+        let (ledger, limit) = while_redis(async |redis| {
+            match frozen {
+                true => redis.freeze(),
+                false => redis.kill().await,
+            }
+            sleep(Duration::from_secs(3)).await;
+            match frozen {
+                true => redis.thaw(),
+                false => redis.restart().await,
+            }
+            back_at = Some(Instant::now());
+        })
+        .await;
+        let worst = worst(&ledger, Duration::from_secs(1));
+        let back_at = back_at.unwrap();
+        let between = |from: Instant, to: Instant| -> u64 {
+            let arrivals = ledger.lock().unwrap();
+            let within = arrivals.iter().filter(|(at, ..)| (from..to).contains(at));
+            within.map(|(.., messages)| messages).sum()
+        };
+        let second = Duration::from_secs(1);
+        let without = between(back_at - 2 * second, back_at);
+        println!("worst second {worst}, {without} in two seconds without Redis");
+        assert!(worst <= limit, "{worst} in one second");
+        assert!(without > 0, "nothing goes without Redis");
+        let after = between(back_at + 4 * second, back_at + 5 * second);
+        assert!(after >= limit / 2, "{after} in a second, once it is back");
+    }
+}
+
+/// R4: what Redis forgets is told to it again, and no more than a second's worth goes too much.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_forgets_is_told_again() {
+    let (ledger, limit) = while_redis(async |redis| redis.flush().await).await;
+    let worst = worst(&ledger, Duration::from_secs(1));
+    println!("worst second {worst}");
+    assert!(worst <= 2 * limit, "{worst} in one second");
 }
