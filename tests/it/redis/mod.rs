@@ -2,6 +2,7 @@
 //! becomes of Redis, nobody has a message twice and callers are told the truth.
 
 mod away;
+mod killed;
 mod quota;
 mod records;
 
