@@ -7,6 +7,9 @@ MAKEFLAGS += --no-print-directory
 
 BUF := .tools/npm/node_modules/.bin/buf
 DENY := .tools/bin/cargo-deny
+AUDITABLE := .tools/bin/cargo-auditable
+CYCLONEDX := .tools/bin/cargo-cyclonedx
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 SCRIPTS := .ci/run $(wildcard tools/*.sh benches/*.sh)
 
 .PHONY: help
@@ -14,8 +17,20 @@ help: ## tells what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: ## builds the binary as it is released: target/release/easemob-gateway
-	cargo build --locked --release
+build: ## builds the binary as it is released, its list of dependencies within
+	@tools/install.sh cargo-auditable
+	$(AUDITABLE) auditable build --locked --release
+
+.PHONY: sbom
+sbom: ## writes the dependencies as an SBOM (CycloneDX): target/sbom.json
+	@tools/install.sh cargo-cyclonedx
+	$(CYCLONEDX) cyclonedx --quiet --format json --spec-version 1.5 --target all --override-filename sbom
+	@mkdir -p $(TARGET) && mv sbom.json $(TARGET)/sbom.json
+
+.PHONY: audit
+audit: build sbom ## compares Cargo.lock, the SBOM and the list within the binary
+	@tools/install.sh rust-audit-info
+	@python3 tools/dependencies.py $(TARGET)/sbom.json $(TARGET)/release/easemob-gateway
 
 .PHONY: test
 test: ## runs all tests, and installs what they need

@@ -11,6 +11,14 @@
 
 tonic::include_proto!("easemob.messaging.v1");
 
+impl ErrorReason {
+    /// The reason's name without its prefix, as `ErrorInfo` and metrics have it.
+    pub fn name(self) -> &'static str {
+        let name = self.as_str_name();
+        name.strip_prefix("ERROR_REASON_").unwrap_or(name)
+    }
+}
+
 /// The descriptors of the contract and of all it imports, for reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("descriptor");
 

@@ -4,10 +4,15 @@
 # - python: a virtual environment with tools/requirements.txt, in .tools/venv
 # - buf: lints the proto files; grpc-js: Node's own gRPC client: both in .tools/npm
 # - cargo-deny: checks licences, bans and sources, in .tools/bin
+# - cargo-auditable: writes the list of dependencies into the binary; rust-audit-info: reads it back
+# - cargo-cyclonedx: writes the list of dependencies as an SBOM
 # - shellcheck: lints the scripts, from Debian's packages
 # - valgrind: counts instructions in the benchmarks, from Debian's packages
 # - curl: uploads beside the gateway in the benchmarks, from Debian's packages
 # - redis: the Redis of the tests, from Debian's packages, in .tools/bin
+# - chromium: opens the inbox page in tests, from Debian's packages, with the fonts of Chinese and emoji
+# - otelcol: a small OpenTelemetry Collector, built from tools/otelcol by Go, in .tools/bin
+# - promtool: checks and tests the alert rules, from Debian's packages, in .tools/bin
 #
 # What is there already in its pinned version is left alone, which takes a moment. What cannot be
 # installed is an error that says what is missing: no check is left out for want of its tool.
@@ -22,20 +27,25 @@ fail() {
   exit 1
 }
 
-# Debian packages, by root or by sudo.
-apt_install() {
-  command -v apt-get >/dev/null || fail "$* is missing, and there is no apt-get: install it by hand"
-  local as_root=()
+# apt-get, by root or by sudo: what it is for, and its arguments.
+apt_get() {
+  local what=$1 as_root=()
+  shift
+  command -v apt-get >/dev/null || fail "$what is missing, and there is no apt-get: install it by hand"
   if [ "$(id -u)" -ne 0 ]; then
-    command -v sudo >/dev/null || fail "$* is missing: as root, run apt-get install $*"
+    command -v sudo >/dev/null || fail "$what is missing: as root, run apt-get $*"
     # Nobody is there to type a password where there is no terminal.
     if [ -t 0 ]; then as_root=(sudo); else as_root=(sudo -n); fi
   fi
-  say "apt-get install $*"
-  {
-    "${as_root[@]}" apt-get update -qq &&
-      "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@"
-  } </dev/null >&2 || fail "$* is missing, and apt-get could not install it"
+  say "apt-get $*"
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq "$@" </dev/null >&2 ||
+    fail "$what is missing, and apt-get could not install it"
+}
+
+# Debian packages.
+apt_install() {
+  apt_get "$*" update
+  apt_get "$*" install -y "$@"
 }
 
 # One file that says what an installation was made from: the same text, nothing to do.
@@ -72,12 +82,13 @@ install_npm() {
   cp tools/package-lock.json $npm/installed.json
 }
 
-install_cargo_deny() {
-  if [ "$(.tools/bin/cargo-deny --version 2>/dev/null)" = "cargo-deny $CARGO_DENY" ]; then return; fi
-  say "cargo-deny $CARGO_DENY in .tools/bin (about a minute)"
-  # Unoptimised: it runs for two seconds, and building it well takes three minutes.
+# A tool from source, NAME VERSION, as cargo's own record of .tools/bin has it.
+install_cargo() {
+  grep -qs "^\"$1 $2 " .tools/.crates.toml && [ -x ".tools/bin/$1" ] && return
+  say "$1 $2 in .tools/bin (a minute or two)"
+  # Unoptimised: they run for two seconds, and building them well takes three minutes.
   CARGO_PROFILE_DEV_DEBUG=false \
-    cargo install --quiet --locked --debug --root .tools --version "$CARGO_DENY" cargo-deny >&2
+    cargo install --quiet --locked --debug --root .tools --version "$2" "$1" >&2
 }
 
 install_shellcheck() {
@@ -127,17 +138,73 @@ END
   .tools/bin/redis-server --version >/dev/null || fail "Debian's redis-server does not run here"
 }
 
-[ $# -gt 0 ] || fail "usage: tools/install.sh python | buf | grpc-js | cargo-deny | shellcheck | valgrind | curl | redis …"
+install_chromium() {
+  if [ -x /usr/bin/chromium ]; then return; fi
+  apt_install chromium fonts-noto-cjk fonts-noto-color-emoji
+}
+
+# The oldest Go that fetches by itself the Go that a module asks for.
+MIN_GO=1.21
+
+install_otelcol() {
+  local module=tools/otelcol
+  if [ -x .tools/bin/otelcol ] && cat $module/go.sum $module/main.go | fresh - .tools/otelcol.installed; then
+    return
+  fi
+  say "otelcol in .tools/bin (one to two minutes)"
+  command -v go >/dev/null || apt_install golang-go
+  local found
+  found=$(go env GOVERSION)
+  found=${found#go}
+  [ "$(printf '%s\n' $MIN_GO "$found" | sort -V | head -n 1)" = $MIN_GO ] ||
+    fail "Go is $found, and otelcol needs $MIN_GO or newer: install one, from backports or by hand"
+  mkdir -p .tools/bin
+  # Without vcs: it is no part of the repository's own version.
+  GOTOOLCHAIN=auto CGO_ENABLED=0 go build -C $module -mod=readonly -trimpath -buildvcs=false \
+    -ldflags='-s -w' -o "$PWD/.tools/bin/otelcol" . >&2
+  cat $module/go.sum $module/main.go >.tools/otelcol.installed
+}
+
+# The binary alone out of Debian's package: installed, it would start a server.
+install_promtool() {
+  if .tools/bin/promtool --version >/dev/null 2>&1; then return; fi
+  say "promtool in .tools/bin"
+  command -v apt-get >/dev/null || fail "promtool is missing, and there is no apt-get: put one into .tools/bin"
+  local folder
+  folder=$(mktemp -d .tools/promtool.XXXXXX)
+  mkdir -p .tools/bin
+  # apt writes as a user of its own.
+  chmod 0777 "$folder"
+  local download=(apt-get download -qq prometheus)
+  (cd "$folder" && "${download[@]}") >/dev/null 2>&1 || {
+    # The lists of packages are old, or not there yet.
+    apt_get promtool update
+    (cd "$folder" && "${download[@]}") </dev/null >&2 || fail "promtool: apt-get could not download Debian's prometheus"
+  }
+  dpkg -x "$folder"/prometheus_*.deb "$folder"
+  mv "$folder/usr/bin/promtool" .tools/bin/promtool
+  rm -rf "$folder"
+  .tools/bin/promtool --version >/dev/null || fail "promtool of Debian's prometheus does not run here"
+}
+
+[ $# -gt 0 ] || fail "usage: tools/install.sh python | buf | grpc-js | cargo-deny | cargo-auditable |\
+  cargo-cyclonedx | rust-audit-info | shellcheck | valgrind | curl | otelcol | promtool | chromium | redis …"
 mkdir -p .tools
 for name in "$@"; do
   case $name in
     python) install_python ;;
     buf | grpc-js) install_npm ;;
-    cargo-deny) install_cargo_deny ;;
+    cargo-deny) install_cargo cargo-deny "$CARGO_DENY" ;;
+    cargo-auditable) install_cargo cargo-auditable "$CARGO_AUDITABLE" ;;
+    cargo-cyclonedx) install_cargo cargo-cyclonedx "$CARGO_CYCLONEDX" ;;
+    rust-audit-info) install_cargo rust-audit-info "$RUST_AUDIT_INFO" ;;
     shellcheck) install_shellcheck ;;
     valgrind) install_valgrind ;;
     curl) install_curl ;;
     redis) install_redis ;;
+    chromium) install_chromium ;;
+    otelcol) install_otelcol ;;
+    promtool) install_promtool ;;
     *) fail "no tool is called $name" ;;
   esac
 done

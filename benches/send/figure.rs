@@ -25,6 +25,8 @@ pub(crate) enum Server {
     PassThrough,
     /// The gateway with this many shards; left out, as many as it takes by itself.
     Gateway(Option<usize>),
+    /// The same with traces: so many of a thousand sends are recorded.
+    Traced(Option<usize>, u16),
 }
 
 /// A table of the report.
@@ -44,6 +46,18 @@ pub(crate) const FIGURES: &[Figure] = &[
             streams: 10,
         },
         servers: &[Server::Echo, Server::PassThrough, Server::Gateway(None)],
+    },
+    Figure {
+        name: "tracing",
+        shape: Shape {
+            connections: 10,
+            streams: 10,
+        },
+        servers: &[
+            Server::Gateway(None),
+            Server::Traced(None, 10),
+            Server::Traced(None, 1000),
+        ],
     },
     // What a mesh sidecar looks like. A connection stays on its shard, so fewer connections than
     // cores are the worst case of that shape.
@@ -101,6 +115,7 @@ impl Server {
                 Peer::of_bench(&["--role=pass-through", &base_url], under)
             }
             Self::Gateway(shards) => Peer::gateway(sink, shards, under),
+            Self::Traced(shards, per_mille) => Peer::traced_gateway(sink, shards, per_mille, under),
         }
     }
 }
@@ -113,6 +128,8 @@ impl fmt::Display for Server {
             Self::Gateway(None) => f.pad("gateway"),
             Self::Gateway(Some(1)) => f.pad("gateway, 1 shard"),
             Self::Gateway(Some(shards)) => f.pad(&format!("gateway, {shards} shards")),
+            Self::Traced(_, 1000) => f.pad("all sends traced"),
+            Self::Traced(_, per_mille) => f.pad(&format!("{per_mille} in 1000 traced")),
         }
     }
 }

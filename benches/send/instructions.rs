@@ -43,7 +43,12 @@ pub(crate) async fn measure(sends: u64) -> anyhow::Result<()> {
         print(what, once, twice, LIBRARY_SENDS);
     }
     // With one shard and one call at a time, threads and batches leave little to chance.
-    for server in [Server::PassThrough, Server::Gateway(Some(1))] {
+    for server in [
+        Server::PassThrough,
+        Server::Gateway(Some(1)),
+        Server::Traced(Some(1), 10),
+        Server::Traced(Some(1), 1000),
+    ] {
         let once = whole(server, sends).await?;
         let twice = whole(server, 2 * sends).await?;
         print(&server.to_string(), once, twice, sends);
@@ -70,6 +75,8 @@ async fn whole(server: Server, sends: u64) -> anyhow::Result<u64> {
     let sink = sink::start()?;
     let name = match server {
         Server::Gateway(_) => "gateway",
+        Server::Traced(_, 1000) => "traced",
+        Server::Traced(..) => "seldom-traced",
         _ => "pass-through",
     };
     let server = server.start(sink.address, Some(callgrind(name)))?;
@@ -130,6 +137,7 @@ async fn remember(store: &Store, id: u64, message: &Message, app: &App) -> anyho
         recipients: message.target.recipients.len(),
         resend_maybe_sent: false,
         lease,
+        trace: None,
     };
     let Begun::New(claim) = store.begin(&begin).await? else {
         bail!("every ID is a new one");

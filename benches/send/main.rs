@@ -4,6 +4,7 @@
 //! Arguments: names of figures (left out: all), and `quick` for a short look.
 
 mod bare;
+mod collector;
 mod figure;
 mod files;
 mod instructions;
@@ -45,6 +46,7 @@ fn main() -> anyhow::Result<()> {
     match *arguments {
         // This binary is its own peers.
         ["--role=sink"] => one_thread()?.block_on(sink::serve()),
+        ["--role=collector"] => one_thread()?.block_on(collector::serve()),
         ["--role=echo"] => runtime::Runtime::new()?.block_on(Bare::Echo.serve()),
         ["--role=pass-through", base_url] => {
             let bare = Bare::pass_through(base_url.to_owned())?;

@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context, bail};
 use serde_json::json;
 
-use crate::machine;
+use crate::{collector, machine};
 
 /// The gateway, as this build made it.
 const GATEWAY: &str = env!("CARGO_BIN_EXE_easemob-gateway");
@@ -32,6 +32,8 @@ pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     child: Child,
     lines: mpsc::Receiver<String>,
+    /// Where it exports to; ends with it.
+    collector: Option<Box<Peer>>,
 }
 
 /// Tells the process that started this one where it listens, as the gateway does.
@@ -56,6 +58,27 @@ impl Peer {
         let mut command = command(GATEWAY, under);
         command.arg("serve").envs(settings(sink, shards));
         Self::start(command)
+    }
+
+    /// The same, recording so many of a thousand sends, and exporting them to a collector.
+    pub(crate) fn traced_gateway(
+        sink: SocketAddr,
+        shards: Option<usize>,
+        per_mille: u16,
+        under: Option<Command>,
+    ) -> anyhow::Result<Self> {
+        let collector = collector::start()?;
+        let mut command = command(GATEWAY, under);
+        command.arg("serve").envs(settings(sink, shards));
+        let endpoint = format!("http://{}", collector.address);
+        let ratio = f64::from(per_mille) / 1000.0;
+        command.env(named("TELEMETRY__OTLP_ENDPOINT"), endpoint);
+        command.env(named("TELEMETRY__SAMPLE_RATIO"), ratio.to_string());
+        // OpenTelemetry's own default. Where valgrind makes all slow, shorter ones would be empty.
+        command.env("OTEL_BSP_SCHEDULE_DELAY", "5000");
+        let mut gateway = Self::start(command)?;
+        gateway.collector = Some(Box::new(collector));
+        Ok(gateway)
     }
 
     /// The gateway with settings of its own, such as `("SERVER__SHARDS", "1")`.
@@ -95,6 +118,7 @@ impl Peer {
                     address,
                     child,
                     lines,
+                    collector: None,
                 });
             }
             said.push(line);

@@ -57,11 +57,13 @@ fn row(cells: [&str; 6]) {
 /// Each round's own ratio: what slowed both does not show.
 fn ratios(figure: &Figure, samples: &[Vec<Sample>]) {
     let servers = || figure.servers.iter().zip(samples);
-    let Some((_, base)) = servers().find(|(server, _)| **server == Server::PassThrough) else {
+    // What there is to compare with: a bare server, or the gateway without traces.
+    let is_base = |server: &Server| matches!(server, Server::PassThrough | Server::Gateway(None));
+    let Some((base_server, base)) = servers().find(|(server, _)| is_base(server)) else {
         return;
     };
     for (server, samples) in servers() {
-        if !matches!(server, Server::Gateway(_)) {
+        if server == base_server || *server == Server::Echo {
             continue;
         }
         let ratio = |of: fn(&Sample) -> f64| {
@@ -70,7 +72,7 @@ fn ratios(figure: &Figure, samples: &[Vec<Sample>]) {
         };
         println!(
             "{server} to {}: sends/s {}, CPU/send {}, p99 {}",
-            Server::PassThrough,
+            base_server,
             ratio(|s| s.sends_per_second),
             ratio(|s| s.cpu_us),
             ratio(|s| s.p99_ms),

@@ -1,13 +1,16 @@
 //! The section `[apps.NAME]`: its settings, their checks, and the app they make.
 
-use std::{env, fmt, fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use reqwest::Url;
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::{App, Quota};
+use super::{
+    App, Quota, credentials,
+    outside::{Outside, Place},
+};
 use crate::invalid::Field;
 
 /// One Easemob app.
@@ -33,15 +36,20 @@ pub struct Config {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"shop")]
     pub app_name: Option<String>,
-    /// App ID of consoles that address apps as `/app-id/{app_id}` in place of `/{org}/{app}`.
+    /// App ID of consoles that address apps as `/app-id/{app_id}` in place of `/{org}/{app}`. With
+    /// `credentials = "agora"` it is required, and org_name and app_name may stand beside it: the path is
+    /// then made of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"1a2b3c")]
     pub app_id: Option<String>,
-    /// Client ID of the app's credentials. Required.
+    /// Kind of the app's credentials.
+    pub credentials: CredentialKind,
+    /// Client ID of the app's credentials. Required for `credentials = "easemob"`.
+    #[serde(skip_serializing_if = "String::is_empty")]
     #[schemars(example = &"YXA6example")]
     pub client_id: String,
-    /// File that holds the client secret; white space around it is left out. Required, unless
-    /// `client_secret_env` is given.
+    /// File that holds the client secret; white space around it is left out. Read again when it
+    /// changes. Required for `credentials = "easemob"`, unless `client_secret_env` is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"/secrets/shop")]
     pub client_secret_file: Option<PathBuf>,
@@ -53,6 +61,22 @@ pub struct Config {
     #[serde(skip)]
     #[schemars(skip)]
     pub client_secret: Option<SecretString>,
+    /// File that holds the App Certificate; white space around it is left out. Read again when it
+    /// changes. Required for `credentials = "agora"`, unless `app_certificate_env` is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"/secrets/shop-certificate")]
+    pub app_certificate_file: Option<PathBuf>,
+    /// Name of the environment variable that holds the App Certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"SHOP_APP_CERTIFICATE")]
+    pub app_certificate_env: Option<String>,
+    /// The App Certificate itself: for tests. No file and no variable sets it.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub app_certificate: Option<SecretString>,
+    /// With `credentials = "agora"`: has the token that the gateway makes exchanged for one of
+    /// Easemob's, as older clients do, and not sent as it is.
+    pub exchange_token: bool,
     /// Unit of `expires_in` in Easemob's token answers.
     pub token_unit: TokenUnit,
     /// Takes an Easemob answer of 503 as proof that nothing was sent. Only for those who have it in
@@ -62,7 +86,8 @@ pub struct Config {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"http://proxy.example.com:3128")]
     pub proxy_url: Option<ProxyUrl>,
-    /// PEM file of the only certificate authorities to trust for this app. Left out: the system's.
+    /// PEM file of the only certificate authorities to trust for this app. Left out: the system's. Read
+    /// again when it changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"/etc/ssl/easemob-ca.pem")]
     pub ca_file: Option<PathBuf>,
@@ -148,6 +173,18 @@ impl Default for Timeouts {
     }
 }
 
+/// Kinds of credentials.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CredentialKind {
+    /// Easemob's own: `client_id` and a client secret.
+    #[default]
+    Easemob,
+    /// Those of Agora and Shengwang: `app_id` and an App Certificate, of which the gateway makes an
+    /// AccessToken2 by itself.
+    Agora,
+}
+
 /// Unit of the durations in Easemob's token answers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -179,8 +216,7 @@ pub(super) fn check(name: &str, config: &Config, field: Field<'_>) -> Option<App
         None => base_url.clone(),
     };
     let prefix = path_prefix(config, field);
-    let client_id = field.child("client_id").not_empty(config.client_id.clone());
-    let client_secret = client_secret(config, field);
+    let credentials = credentials::check(config, field);
     check_timeouts(&config.timeouts, field.child("timeouts"));
     let proxy_ok = match &config.proxy_url {
         Some(ProxyUrl(url)) if reqwest::Proxy::all(url).is_err() => {
@@ -188,23 +224,24 @@ pub(super) fn check(name: &str, config: &Config, field: Field<'_>) -> Option<App
         }
         _ => Some(()),
     };
-    let ca_pem = match &config.ca_file {
-        Some(path) => match fs::read(path) {
-            Ok(pem) => Some(Some(pem)),
-            Err(error) => field
-                .child("ca_file")
-                .refuse(format!("cannot be read: {error}")),
-        },
-        None => Some(None),
-    };
+    let ca = config
+        .ca_file
+        .clone()
+        .map(|path| Outside::new(Place::File(path), certificates));
 
-    let (prefix, ()) = (prefix?, proxy_ok?);
+    let credentials = credentials?;
+    let (Some(base_url), Some(public_base_url), Some(prefix), Some(())) =
+        (base_url, public_base_url, prefix, proxy_ok)
+    else {
+        // No app is made that could tell it later.
+        super::note_unusable(super::outside(&credentials, ca.as_ref()), field);
+        return None;
+    };
     Some(App {
         name: Arc::from(name),
-        base_url: format!("{}{prefix}", base_url?),
-        public_base_url: format!("{}{prefix}", public_base_url?),
-        client_id: client_id?,
-        client_secret: client_secret?,
+        base_url: format!("{base_url}{prefix}"),
+        public_base_url: format!("{public_base_url}{prefix}"),
+        credentials,
         limits: config.limits.clone(),
         quota: config.quota.clone(),
         timeouts: config.timeouts.clone(),
@@ -214,7 +251,7 @@ pub(super) fn check(name: &str, config: &Config, field: Field<'_>) -> Option<App
             TokenUnit::Milliseconds => 1,
         },
         proxy_url: config.proxy_url.clone(),
-        ca_pem: ca_pem?,
+        ca,
     })
 }
 
@@ -274,15 +311,14 @@ fn is_loopback(url: &Url) -> bool {
 
 fn path_prefix(config: &Config, field: Field<'_>) -> Option<String> {
     match (&config.app_id, &config.org_name, &config.app_name) {
+        (Some(_), Some(org), Some(app)) if config.credentials == CredentialKind::Agora => {
+            org_and_app(org, app, field)
+        }
         (Some(app_id), None, None) => Some(format!(
             "/app-id/{}",
             segment(app_id, field.child("app_id"))?
         )),
-        (None, Some(org), Some(app)) => {
-            let org = segment(org, field.child("org_name"));
-            let app = segment(app, field.child("app_name"));
-            Some(format!("/{}/{}", org?, app?))
-        }
+        (None, Some(org), Some(app)) => org_and_app(org, app, field),
         (Some(_), _, _) => field
             .child("app_id")
             .refuse("stands in place of org_name and app_name: set one or the other"),
@@ -294,6 +330,12 @@ fn path_prefix(config: &Config, field: Field<'_>) -> Option<String> {
             })
             .refuse("is required: the App Key is org_name#app_name"),
     }
+}
+
+fn org_and_app(org: &str, app: &str, field: Field<'_>) -> Option<String> {
+    let org = segment(org, field.child("org_name"));
+    let app = segment(app, field.child("app_name"));
+    Some(format!("/{}/{}", org?, app?))
 }
 
 /// A segment of the URL's path that can be nothing else.
@@ -309,36 +351,11 @@ fn segment<'t>(text: &'t str, field: Field<'_>) -> Option<&'t str> {
     Some(text)
 }
 
-fn client_secret(config: &Config, field: Field<'_>) -> Option<SecretString> {
-    if let Some(secret) = &config.client_secret {
-        return Some(secret.clone());
-    }
-    let secret = match (&config.client_secret_file, &config.client_secret_env) {
-        (Some(path), None) => fs::read_to_string(path).or_else(|error| {
-            field
-                .child("client_secret_file")
-                .refuse(format!("cannot be read: {}: {error}", path.display()))
-                .ok_or(())
-        }),
-        (None, Some(name)) => env::var(name).or_else(|_| {
-            field
-                .child("client_secret_env")
-                .refuse(format!("names the variable {name}, which is not set"))
-                .ok_or(())
-        }),
-        (Some(_), Some(_)) => {
-            return field
-                .child("client_secret_env")
-                .refuse("stands in place of client_secret_file: set one or the other");
-        }
-        (None, None) => {
-            return field.child("client_secret_file").refuse(
-                "is required: a file that holds the client secret (or client_secret_env, a variable that does)",
-            );
-        }
-    };
-    match secret.ok()?.trim() {
-        "" => field.child("client_secret_file").refuse("holds no secret"),
-        secret => Some(SecretString::from(secret.to_owned())),
+/// Certificates as PEM has them, at least one.
+fn certificates(text: &str) -> Result<String, String> {
+    let parsed = reqwest::Certificate::from_pem_bundle(text.as_bytes());
+    match parsed {
+        Ok(certificates) if !certificates.is_empty() => Ok(text.to_owned()),
+        Ok(_) | Err(_) => Err("holds no certificate in PEM".into()),
     }
 }

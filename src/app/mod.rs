@@ -1,14 +1,16 @@
 //! One Easemob app as configured: where it is, its limits, and the URLs that follow from it.
 
 mod config;
+mod credentials;
+mod outside;
 mod quota;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use secrecy::SecretString;
-
 pub use self::{
-    config::{Config, Limits, ProxyUrl, Timeouts},
+    config::{Config, CredentialKind, Limits, ProxyUrl, Timeouts},
+    credentials::Credentials,
+    outside::Outside,
     quota::{FileQuota, GroupQuota, Quota, TargetQuota, UserQuota},
 };
 use crate::{id::FileId, invalid::Field};
@@ -22,10 +24,8 @@ pub struct App {
     pub base_url: String,
     /// Where recipients' devices reach the same, as a prefix of file URLs.
     public_base_url: String,
-    /// Client ID of the app's credentials.
-    pub client_id: String,
-    /// Client secret of the app's credentials.
-    pub client_secret: SecretString,
+    /// What it proves itself by.
+    pub credentials: Credentials,
     /// What Easemob takes from this app.
     pub limits: Limits,
     /// How much of it in a time.
@@ -39,20 +39,47 @@ pub struct App {
     /// Proxy on the way to Easemob.
     pub proxy_url: Option<ProxyUrl>,
     /// PEM of the only certificate authorities that are trusted for this app.
-    pub ca_pem: Option<Vec<u8>>,
+    pub ca: Option<Outside>,
 }
 
 impl App {
-    /// Makes the app from its settings. Everything wrong with them is noted at `field`; secrets and
-    /// certificates are read from their files here.
+    /// Makes the app from its settings. Everything wrong with them is noted at `field`. Its secret and
+    /// its certificates are read here, and may be missing: see [`App::check_outside`].
     pub fn new(name: &str, config: &Config, field: Field<'_>) -> Option<Self> {
         config::check(name, config, field)
+    }
+
+    /// Notes what stands outside of the settings and cannot be used: the secret, the certificates. The app
+    /// works as soon as they can be, and until then harms no other.
+    pub fn check_outside(&self, field: Field<'_>) {
+        note_unusable(self.outside(), field);
+    }
+
+    /// What stands outside of the settings, each with the setting that names it.
+    pub fn outside(&self) -> impl Iterator<Item = (&'static str, &Outside)> {
+        outside(&self.credentials, self.ca.as_ref())
     }
 
     /// The URL under which recipients find a file that was uploaded to this app. Made from the
     /// settings and never from an answer's `uri`, which may name an internal host.
     pub fn file_url(&self, file: &FileId) -> String {
         format!("{}/chatfiles/{file}", self.public_base_url)
+    }
+}
+
+fn outside<'a>(
+    credentials: &'a Credentials,
+    ca: Option<&'a Outside>,
+) -> impl Iterator<Item = (&'static str, &'a Outside)> {
+    let secret = (credentials.setting(), credentials.secret());
+    std::iter::once(secret).chain(ca.map(|ca| ("ca_file", ca)))
+}
+
+fn note_unusable<'a>(outside: impl Iterator<Item = (&'static str, &'a Outside)>, field: Field<'_>) {
+    for (setting, outside) in outside {
+        if let Err(what) = outside.reload() {
+            let _refused: Option<()> = field.child(setting).refuse(what);
+        }
     }
 }
 
@@ -84,6 +111,11 @@ impl Apps {
             "" => self.default.as_ref(),
             name => self.by_name.get(name),
         }
+    }
+
+    /// Name of the app that a request without a name means.
+    pub fn default_name(&self) -> Option<&str> {
+        self.default.as_ref().map(|app| &*app.name)
     }
 
     /// Every app.

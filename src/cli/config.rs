@@ -22,8 +22,8 @@ pub struct Args {
 
 #[derive(Debug, Clone, Subcommand)]
 enum Command {
-    /// Checks the settings as `serve` would, secrets and certificates included, and lists everything
-    /// that is wrong.
+    /// Checks the settings, secrets and certificates included, and lists everything that is wrong. It is
+    /// stricter than `serve`, which starts without an app's secret and leaves that app out of use.
     Check(Source),
     /// Prints the effective settings as TOML, each with its origin; secrets are hidden.
     Print(Source),
@@ -78,6 +78,9 @@ fn check(
         several => sources.push(format!("{several} environment variables")),
     }
     let checked = loaded.check()?;
+    if let Some(unusable) = checked.unusable {
+        return Err(unusable);
+    }
     let apps: Vec<_> = checked.apps.iter().map(|app| &*app.name).collect();
     let server = &checked.config.server;
     Ok(format!(

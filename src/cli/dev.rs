@@ -3,6 +3,7 @@
 use std::{
     env,
     net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
 };
 
 use anyhow::{Context, bail};
@@ -15,6 +16,7 @@ use crate::{
     sandbox::{self, Sandbox},
     server::{self, Gateway, Listener, on_signal},
     store, telemetry,
+    trace::Propagate,
 };
 
 /// Name of the app in the gateway.
@@ -25,12 +27,16 @@ pub(super) struct Args {
     /// Address of the gRPC port.
     #[arg(long, value_name = "ADDRESS", default_value_t = loopback(50051))]
     listen: SocketAddr,
-    /// Address of the operations port: /livez, /readyz.
+    /// Address of the operations port: /livez, /readyz, /metrics.
     #[arg(long, value_name = "ADDRESS", default_value_t = loopback(9090))]
     operations_listen: SocketAddr,
     /// Address of the sandbox.
     #[arg(long, value_name = "ADDRESS", default_value_t = loopback(8025))]
     sandbox_listen: SocketAddr,
+    /// A folder that keeps the sandbox's messages and files until the next time; made if it is not there.
+    /// Without it they end with the process.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
     /// What is logged, on standard error.
     #[arg(long, value_name = "FILTER", default_value = "info")]
     log: String,
@@ -42,10 +48,16 @@ fn loopback(port: u16) -> SocketAddr {
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let shutdown = on_signal()?;
-    telemetry::start(&telemetry::Config {
+    let config = telemetry::Config {
         log_format: telemetry::LogFormat::Text,
         log_filter: args.log.clone(),
-    })?;
+        // The sandbox is ours.
+        trace_easemob: Propagate::Trace,
+        ..telemetry::Config::default()
+    };
+    let flush_timeout = config.flush_timeout;
+    let registry = telemetry::registry(&config)?;
+    let telemetry = telemetry::start(&config)?;
     for (flag, address) in [
         ("--listen", args.listen),
         ("--operations-listen", args.operations_listen),
@@ -61,11 +73,15 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
 
     let sandbox = sandbox::Config {
         listen: args.sandbox_listen,
+        data: args.data.clone(),
         ..sandbox::Config::default()
     };
     let sandbox = Sandbox::start(sandbox).with_context(|| {
+        let kept = args.data.as_ref().map_or(String::new(), |folder| {
+            format!(", or cannot keep its messages in {}", folder.display())
+        });
         format!(
-            "cannot listen on {}{}",
+            "the sandbox cannot listen on {}{}{kept}",
             args.sandbox_listen,
             hint("--sandbox-listen")
         )
@@ -85,14 +101,23 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let apps = Apps::new([app(&sandbox)?], Some(APP));
     let gateway = Gateway::new(
         apps,
+        // Anybody on this machine.
+        Default::default(),
         config,
         delivery::Config::default(),
         media::Config::default(),
         &store::Config::default(),
-    )?;
+        registry.clone(),
+    )?
+    .with_tracer(telemetry.tracer());
     // Callers wait in the listener's queue from here on.
     print!("{}", welcome(grpc, operations, &sandbox));
-    gateway.serve(listener, shutdown).await?;
+    let served = gateway.serve(listener, shutdown).await;
+    tokio::join!(
+        telemetry.stop(),
+        telemetry::push_last(registry, flush_timeout)
+    );
+    served?;
     Ok(())
 }
 
@@ -127,15 +152,19 @@ fn welcome(grpc: SocketAddr, operations: SocketAddr, sandbox: &Sandbox) -> Strin
         _ => format!(" --gateway http://{grpc}"),
     };
     let inbox = sandbox.addr();
+    let kept = match &sandbox.config().data {
+        Some(folder) => format!("in {}", folder.display()),
+        None => "in memory".into(),
+    };
     format!(
         "gRPC        {grpc}\n\
          operations  http://{operations}/readyz\n\
-         sandbox     http://{inbox}  (app {org}#{app}: it keeps messages in memory, and delivers none)\n\
+         sandbox     http://{inbox}/  (app {org}#{app}: it keeps messages {kept}, and delivers none)\n\
          \n\
-         Try, in another terminal:\n\
+         Open http://{inbox}/ to see messages as they come, and try, in another terminal:\n\
          \n  \
            {command} send text --to bob \"你好\"{to}\n  \
-           curl 'http://{inbox}/sandbox/messages?user=bob'\n  \
+           {command} send text --to fault-429 \"refused\"{to}\n  \
            {command} send location --group 1001 --latitude 39.966 --longitude 116.322 \"Zhongguancun\"{to}\n\
          \n\
          Ctrl-C ends it.\n",

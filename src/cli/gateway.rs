@@ -8,12 +8,13 @@ use std::{
 
 use clap::Args;
 use http::Uri;
-use tonic::{
-    Code, Status,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Code, Status, service::interceptor::InterceptedService, transport::Endpoint};
 
-use super::problem::Problem;
+use super::{
+    credentials::{Credentials, Key},
+    problem::Problem,
+    trace::{Noting, Trace},
+};
 use crate::proto::messaging_service_client::MessagingServiceClient;
 
 /// Time for a connection, where the command has more.
@@ -45,11 +46,19 @@ pub(super) struct Gateway {
     /// and downloads.
     #[arg(long, value_name = "TIME", value_parser = timeout)]
     pub(super) timeout: Option<Duration>,
+    /// The trace of the call, once there is an answer.
+    #[arg(skip)]
+    pub(super) trace: Trace,
+    #[command(flatten)]
+    pub(super) credentials: Credentials,
 }
+
+/// A client that sends the caller's key with each call, and notes the trace of its answer.
+pub(super) type Client = MessagingServiceClient<InterceptedService<Noting, Key>>;
 
 /// A client, and the time that is left for its call.
 pub(super) struct Connection {
-    pub(super) client: MessagingServiceClient<Channel>,
+    pub(super) client: Client,
     pub(super) left: Duration,
     due: Instant,
 }
@@ -76,18 +85,27 @@ impl Gateway {
     pub(super) async fn connect(&self, default: Duration) -> Result<Connection, Problem> {
         let limit = self.timeout.unwrap_or(default);
         let due = Instant::now() + limit;
+        let unusable = |what| Problem::not_sent(Code::InvalidArgument, what);
+        let key = self.credentials.key().map_err(unusable)?;
+        let tls = self.credentials.tls(&self.url).map_err(unusable)?;
         let endpoint = Endpoint::from(self.url.clone())
             .http2_keep_alive_interval(ALIVE)
             .keep_alive_timeout(ALIVE)
             .user_agent(concat!("easemob-gateway/", env!("CARGO_PKG_VERSION")))
             .map_err(|error| self.not_connected(&error))?;
+        let endpoint = match tls {
+            None => endpoint,
+            Some(tls) => endpoint
+                .tls_config(tls)
+                .map_err(|error| self.not_connected(&error))?,
+        };
         let time = limit.min(CONNECT);
         let connected = tokio::time::timeout(time, endpoint.connect()).await;
         let left = due.saturating_duration_since(Instant::now());
         match connected {
             Ok(Err(error)) => Err(self.not_connected(&error)),
             Ok(Ok(channel)) if !left.is_zero() => Ok(Connection {
-                client: MessagingServiceClient::new(channel),
+                client: MessagingServiceClient::with_interceptor(self.trace.note(channel), key),
                 left,
                 due,
             }),
@@ -142,14 +160,8 @@ fn gateway_url(text: &str) -> Result<Uri, String> {
         .parse()
         .map_err(|error| format!("{error}; it looks like http://127.0.0.1:50051"))?;
     match uri.scheme_str() {
-        Some("http") => {}
-        Some("https") => {
-            return Err(
-                "there is no TLS here: give the http:// URL of a gateway on this machine or in a mesh"
-                    .into(),
-            );
-        }
-        _ => return Err("needs http:// in front: http://127.0.0.1:50051".into()),
+        Some("http" | "https") => {}
+        _ => return Err("needs http:// or https:// in front: http://127.0.0.1:50051".into()),
     }
     if uri.path() != "/" || uri.query().is_some() {
         return Err("may hold only host and port: http://127.0.0.1:50051".into());

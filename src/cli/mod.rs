@@ -1,17 +1,20 @@
-//! ROOF: the command line, one file or folder a command; `field`, `file`, `gateway`, `output` and `problem`
-//! are what those that call a gateway share.
+//! ROOF: the command line, one file or folder a command; `credentials`, `field`, `file`, `gateway`,
+//! `output`, `problem` and `trace` are what those that call a gateway share.
 
 pub mod config;
+mod credentials;
 mod dev;
 mod download;
 mod field;
 mod file;
 mod gateway;
+mod key;
 mod output;
 mod problem;
 mod sandbox;
 mod send;
 mod serve;
+mod trace;
 mod upload;
 
 use std::{future::Future, process::ExitCode};
@@ -42,6 +45,8 @@ enum Command {
     Download(download::Args),
     /// Checks, prints and explains the settings.
     Config(config::Args),
+    /// Makes a key for a caller, and its digest for the settings.
+    Key(key::Args),
 }
 
 /// Runs the command that the process was started with.
@@ -58,6 +63,7 @@ pub fn run() -> ExitCode {
             block_on(download::run(args)).unwrap_or_else(|error| told(Err(error)))
         }
         Command::Config(args) => config::run(&args),
+        Command::Key(args) => told(key::run(&args)),
     }
 }
 

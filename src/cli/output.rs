@@ -7,11 +7,24 @@ use std::{
 
 use serde::Serialize;
 
-use super::{field, problem::Problem};
+use super::{field, problem::Problem, trace::Trace};
 
-/// Writes one line of JSON.
-pub(super) fn write_json(value: &impl Serialize, out: &mut impl Write) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, value)?;
+/// An object, and the trace of the call that it is about.
+#[derive(Serialize)]
+struct Traced<'a, T> {
+    #[serde(flatten)]
+    value: &'a T,
+    trace_id: Option<&'a str>,
+}
+
+/// Writes an object and its trace as one line of JSON.
+pub(super) fn write_json(
+    value: &impl Serialize,
+    trace: &Trace,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let trace_id = trace.id();
+    serde_json::to_writer(&mut *out, &Traced { value, trace_id })?;
     writeln!(out)?;
     out.flush()
 }
@@ -65,7 +78,7 @@ mod tests {
     fn json_is_one_line() {
         let problem = Problem::maybe_sent(Code::Unknown, "two\nlines".into());
         let mut out = Vec::new();
-        write_json(&problem, &mut out).unwrap();
+        write_json(&problem, &Trace::default(), &mut out).unwrap();
         assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), 1);
         assert_eq!(out.last(), Some(&b'\n'));
     }

@@ -7,7 +7,10 @@ use serde::{Serialize, Serializer};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt, pb};
 
-use crate::{grpc::status::DOMAIN, proto::UploadedMedia};
+use crate::{
+    grpc::status::{DOMAIN, code_name},
+    proto::UploadedMedia,
+};
 
 /// Key of the send state in the metadata of an `ErrorInfo`.
 const SEND_STATE: &str = "send_state";
@@ -124,7 +127,7 @@ impl Problem {
     /// An error that proves nothing.
     pub(super) fn maybe_sent(code: Code, message: String) -> Self {
         Self {
-            code: code_name(code),
+            code: code_name(code).to_owned(),
             reason: None,
             send_state: Some(State::MaybeSent),
             message,
@@ -147,21 +150,6 @@ impl Problem {
     pub(super) fn exit_code(&self) -> u8 {
         self.send_state.unwrap_or(State::NotSent).exit_code()
     }
-}
-
-/// Name of a code as gRPC writes it: `FailedPrecondition` → `FAILED_PRECONDITION`.
-fn code_name(code: Code) -> String {
-    if code == Code::Ok {
-        return "OK".to_owned();
-    }
-    let mut name = String::new();
-    for letter in format!("{code:?}").chars() {
-        if letter.is_ascii_uppercase() && !name.is_empty() {
-            name.push('_');
-        }
-        name.push(letter.to_ascii_uppercase());
-    }
-    name
 }
 
 /// A wait in seconds, with their fraction.

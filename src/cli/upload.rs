@@ -51,13 +51,16 @@ pub(super) struct Args {
 
 /// Uploads the file. An error: it cannot be read, or nobody can be told what it is called now.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let json = args.json;
+    let (json, trace) = (args.json, args.gateway.trace.clone());
     let stored = upload(args).await?;
     let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
+    if !json {
+        let _unread = trace.write(&mut err);
+    }
     match stored {
         Ok(stored) => {
             let written = match json {
-                true => write_json(&stored, &mut out),
+                true => write_json(&stored, &trace, &mut out),
                 false => write_stored(&stored, &mut out),
             };
             written.context("the file is stored, and its uuid cannot be written")?;
@@ -66,7 +69,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Err(problem) => {
             // The exit code tells it also where nobody reads the rest.
             let _ = match json {
-                true => write_json(&Refused { error: &problem }, &mut out),
+                true => write_json(&Refused { error: &problem }, &trace, &mut out),
                 false => write_problem("not uploaded", "upload", &problem, field::UPLOAD, &mut err),
             };
             Ok(ExitCode::from(problem.exit_code()))

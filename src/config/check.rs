@@ -1,8 +1,9 @@
 //! Whether the settings make sense together, and what is made of them.
 
-use super::{AuthMode, Config, Errors, Loaded, Origin, Origins, Problem, schema};
+use super::{Config, Errors, Loaded, Origin, Origins, Problem, schema};
 use crate::{
     app::{App, Apps},
+    caller::{Callers, Mode},
     invalid::{Field, Violation, Violations},
 };
 
@@ -13,6 +14,11 @@ pub struct Checked {
     pub config: Config,
     /// The apps, with their secrets read.
     pub apps: Apps,
+    /// What the settings name and cannot be used, such as a file with a secret. The gateway starts all the
+    /// same: the app concerned cannot be used until this is put right, and the others can.
+    pub unusable: Option<Errors>,
+    /// Who may call.
+    pub callers: Callers,
 }
 
 impl Loaded {
@@ -21,20 +27,34 @@ impl Loaded {
     pub fn check(self) -> Result<Checked, Errors> {
         let Self { config, origins } = self;
         let violations = Violations::default();
-        let apps = check(&config, &origins, violations.root());
-        let problems: Vec<_> = violations.into_vec();
-        if !problems.is_empty() {
-            let problems = problems
-                .iter()
-                .map(|violation| located(violation, &origins));
-            return Err(Errors::new(problems.collect()));
+        let apps = check(&config, violations.root());
+        let callers = check_auth(&config, violations.root());
+        let outside = Violations::default();
+        for app in &apps {
+            let (root, name) = (outside.root(), &app.name);
+            app.check_outside(root.child("apps").child(name));
         }
+        let (violations, outside) = (violations.into_vec(), outside.into_vec());
+        let errors = |violations: &[Violation]| {
+            let located = violations.iter().map(|one| located(one, &origins));
+            Errors::new(located.collect())
+        };
+        if !violations.is_empty() {
+            // All at once, for whoever puts it right.
+            return Err(errors(&[violations, outside].concat()));
+        }
+        let unusable = (!outside.is_empty()).then(|| errors(&outside));
         let apps = Apps::new(apps, config.default_app.as_deref());
-        Ok(Checked { config, apps })
+        Ok(Checked {
+            config,
+            apps,
+            unusable,
+            callers: callers.unwrap_or_default(),
+        })
     }
 }
 
-fn check(config: &Config, origins: &Origins, root: Field<'_>) -> Vec<App> {
+fn check(config: &Config, root: Field<'_>) -> Vec<App> {
     let names: Vec<_> = config.apps.keys().map(String::as_str).collect();
     if let Some(name) = &config.default_app
         && !config.apps.contains_key(name)
@@ -46,15 +66,6 @@ fn check(config: &Config, origins: &Origins, root: Field<'_>) -> Vec<App> {
             .refuse(format!("names no app; there is {known}"));
     }
     let _refused = check_server(config, root.child("server"));
-    if !config.server.listen.ip().is_loopback()
-        && config.auth.mode == AuthMode::None
-        && *origins.get("auth.mode") == Origin::Default
-    {
-        let _refused: Option<()> = root.child("auth").child("mode").refuse(
-            "must be written down where server.listen is not loopback: \"none\" lets everybody in \
-             who reaches the port",
-        );
-    }
     config.telemetry.check(root.child("telemetry"));
     config.store.check(root.child("store"));
 
@@ -66,6 +77,24 @@ fn check(config: &Config, origins: &Origins, root: Field<'_>) -> Vec<App> {
     checked
         .filter_map(|(name, app)| App::new(name, app, apps.child(name)))
         .collect()
+}
+
+fn check_auth(config: &Config, root: Field<'_>) -> Option<Callers> {
+    let (auth, tls) = (&config.auth, &config.server.tls);
+    let field = root.child("auth");
+    if auth.mode == Mode::None && !auth.allow_anonymous && !config.server.listen.ip().is_loopback()
+    {
+        return field.child("mode").refuse(
+            "is \"none\", which lets everybody in who reaches server.listen, and that is not loopback: set \
+             \"api_key\" or \"mtls\", or auth.allow_anonymous = true",
+        );
+    }
+    if auth.mode == Mode::Mtls && tls.client_ca_file.is_none() {
+        let _refused: Option<()> = field.child("mode").refuse(
+            "is \"mtls\", which needs server.tls.client_ca_file: the authorities that vouch for callers",
+        );
+    }
+    auth.check(&|app| config.apps.contains_key(app), field)
 }
 
 fn check_server(config: &Config, field: Field<'_>) -> Option<()> {
@@ -82,7 +111,7 @@ fn check_server(config: &Config, field: Field<'_>) -> Option<()> {
             .child("operations_listen")
             .refuse::<()>("is the same address as server.listen");
     }
-    Some(())
+    server.tls.check(field.child("tls"))
 }
 
 /// A violation with the place that it came from; or the place where it could be put right.

@@ -77,9 +77,9 @@ fn unknown(name: &str, settings: &Settings) -> Problem {
     // The value is not shown: behind a misspelt name there may be a secret.
     let origin = Origin::Environment(name.to_owned(), None);
     let problem = Problem::new(format!("{name} names no setting"), origin);
-    if let Some(section) = name.strip_suffix("__CLIENT_SECRET") {
+    if name.ends_with("__CLIENT_SECRET") || name.ends_with("__APP_CERTIFICATE") {
         return problem.note(format!(
-            "the secret goes into a variable of another name, and that name into {section}__CLIENT_SECRET_ENV"
+            "the secret goes into a variable of another name, and that name into {name}_ENV"
         ));
     }
     let names = |path: &[String], _: &str| {

@@ -3,6 +3,8 @@
 
 use std::{error::Error, fmt, ops::Range, sync::Arc};
 
+use crate::caller::key::PREFIX;
+
 /// Everything that is wrong with the settings.
 #[derive(Debug)]
 pub struct Errors(Vec<Problem>);
@@ -16,6 +18,16 @@ impl Errors {
             Origin::Default => (2, 0, 0),
         });
         Self(problems)
+    }
+}
+
+impl Errors {
+    /// Each problem in one line, for logs.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        self.0.iter().map(|problem| match &problem.origin {
+            Origin::Default => problem.text.clone(),
+            origin => format!("{} ({origin})", problem.text),
+        })
     }
 }
 
@@ -45,7 +57,7 @@ impl Problem {
     pub(super) fn new(text: impl Into<String>, origin: Origin) -> Self {
         Self {
             // A key may be any text, line breaks included.
-            text: text.into().chars().map(printable).collect(),
+            text: without_keys(&text.into()).chars().map(printable).collect(),
             origin,
             notes: Vec::new(),
         }
@@ -172,8 +184,24 @@ fn printable(c: char) -> char {
     if c.is_control() { ' ' } else { c }
 }
 
-/// A text without the user name and password of a URL in it, as long as before.
+/// A text without the user name and password of a URL in it, and without callers' keys, as long as before.
 pub(super) fn without_password(text: &str) -> String {
+    without_url_password(&without_keys(text))
+}
+
+/// Keys do not belong into the settings, only their digests; so one is there by mistake.
+fn without_keys(text: &str) -> String {
+    let mut parts = text.split(PREFIX);
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_alphanumeric());
+        let hidden = part.len() - rest.len();
+        shown.extend([PREFIX, &"*".repeat(hidden), rest]);
+    }
+    shown
+}
+
+fn without_url_password(text: &str) -> String {
     let Some((head, host)) = text.rsplit_once('@') else {
         return text.to_owned();
     };
@@ -207,6 +235,7 @@ mod tests {
             ("http://token@proxy", "http://*****@proxy"),
             ("https://a1.easemob.com", "https://a1.easemob.com"),
             ("amy@example", "amy@example"),
+            ("['egk_0a1b', 'egk_2c']", "['egk_****', 'egk_**']"),
         ] {
             assert_eq!(without_password(text), hidden);
         }

@@ -111,12 +111,16 @@ impl Source<'_> {
         let name = dotted(path);
         // The value is not shown: behind a misspelt name there may be a secret.
         let origin = self.key_origin(key);
-        if key.get_ref() == "client_secret" {
+        if let secret @ ("client_secret" | "app_certificate") = key.get_ref().as_ref() {
             let text =
                 format!("{name} must not stand in the settings: it would be a secret in the clear");
             return Problem::new(text, origin)
-                .note("write the secret to a file of its own, and that file's name to client_secret_file,")
-                .note("or put it into an environment variable, and its name into client_secret_env");
+                .note(format!(
+                    "write the secret to a file of its own, and that file's name to {secret}_file,"
+                ))
+                .note(format!(
+                    "or put it into an environment variable, and its name into {secret}_env"
+                ));
         }
         let problem = Problem::new(format!("unknown key {name}"), origin);
         problem.note(nearest::nearest(node, path))

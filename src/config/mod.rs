@@ -21,7 +21,7 @@ mod value_type;
 use std::{collections::BTreeMap, path::Path};
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 pub use self::{
     check::Checked,
@@ -31,7 +31,7 @@ pub use self::{
     settings::Origins,
 };
 use self::{error::Problem, settings::Settings};
-use crate::{app, delivery, media, server, store, telemetry};
+use crate::{app, caller, delivery, media, server, store, telemetry};
 
 /// All settings of the gateway.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -44,7 +44,7 @@ pub struct Config {
     /// Where the gateway listens, and how much of it one caller may take.
     pub server: server::Config,
     /// Who may call the gateway.
-    pub auth: Auth,
+    pub auth: caller::Config,
     /// One Easemob app: a section `[apps.NAME]` for each, where NAME is what requests and telemetry
     /// call the app (a-z, 0-9, - and _). At least one is required.
     #[schemars(extend("x-name" = "shop"))]
@@ -57,23 +57,6 @@ pub struct Config {
     pub store: store::Config,
     /// What the process tells about itself.
     pub telemetry: telemetry::Config,
-}
-
-/// Who may call the gateway.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Auth {
-    /// How callers prove who they are. Must be written down where `server.listen` is not loopback.
-    pub mode: AuthMode,
-}
-
-/// How callers prove who they are.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum AuthMode {
-    /// Not at all: whoever reaches the port may use every app.
-    #[default]
-    None,
 }
 
 /// Settings that could be read. Whether they make sense together is still to be checked.

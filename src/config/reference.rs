@@ -12,7 +12,7 @@ const HEAD: &str = "\
 #
 # A line that starts with # and a key shows the default, or an example where there is none: take the
 # # away to set the key. Each key can be set by the environment variable that stands above it, too,
-# which wins over the file; in its name, the name of an app stands in capitals, with _ for -.
+# which wins over the file; in its name, the name of an app or a caller stands in capitals, with _ for -.
 ";
 
 /// Every key with its documentation, type, variable and default: TOML in which all values are

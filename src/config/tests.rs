@@ -1,6 +1,6 @@
 //! What file and environment make of the settings, and what is said about those that are wrong.
 
-use std::{env, fs, path::PathBuf};
+use std::{env, fs, path::PathBuf, time::Duration};
 
 use proptest::prelude::*;
 
@@ -126,7 +126,7 @@ client_id = 'at the wrong place'
 [server]
 listn = '127.0.0.1:1'
 
-[telemetry.file]
+[delivery.file]
 path = 'log'
 
 [app.shop]
@@ -151,12 +151,12 @@ error: unknown key server.listn
   | ^^^^^
   = the nearest known key is server.listen
 
-error: unknown key telemetry.file
- --> gateway.toml:6:12
+error: unknown key delivery.file
+ --> gateway.toml:6:11
   |
-6 | [telemetry.file]
-  |            ^^^^
-  = known here: log_format, log_filter
+6 | [delivery.file]
+  |           ^^^^
+  = known here: calls_in_flight, queue, parts_in_flight
 
 error: unknown key app
  --> gateway.toml:9:2
@@ -473,7 +473,7 @@ error: server.operations_listen is the same address as server.listen
 error: apps.shop.base_url must not hold a user name or password
  --> environment: EASEMOB_GATEWAY__APPS__SHOP__BASE_URL=http://******@a1.easemob.com
 
-error: auth.mode must be written down where server.listen is not loopback: \"none\" lets everybody in who reaches the port
+error: auth.mode is \"none\", which lets everybody in who reaches server.listen, and that is not loopback: set \"api_key\" or \"mtls\", or auth.allow_anonymous = true
   = not set; the default is \"none\""
     );
 }
@@ -490,7 +490,7 @@ fn at_least_one_app_is_needed() {
 fn good_settings_give_the_apps_with_their_secrets() {
     let secret = Secret::new("good");
     let file = format!(
-        "default_app = 'shop'\nserver.listen = '0.0.0.0:50051'\nauth.mode = 'none'\n{}{}",
+        "default_app = 'shop'\nserver.listen = '0.0.0.0:50051'\nauth.allow_anonymous = true\n{}{}",
         secret.app("shop"),
         secret.app("vip"),
     );
@@ -498,11 +498,119 @@ fn good_settings_give_the_apps_with_their_secrets() {
     assert_eq!(checked.apps.iter().count(), 2);
     let default = checked.apps.get("").expect("there is a default app");
     assert_eq!(&*default.name, "shop");
-    assert_eq!(
-        secrecy::ExposeSecret::expose_secret(&default.client_secret),
-        "s3cret"
-    );
+    let (setting, secret) = default.outside().next().unwrap();
+    assert_eq!(setting, "client_secret_file");
+    let secret = secret.get().expect("it could be read");
+    assert_eq!(secrecy::ExposeSecret::expose_secret(&*secret), "s3cret");
+    assert!(checked.unusable.is_none());
     assert_eq!(checked.config.server.listen.port(), 50051);
+}
+
+#[test]
+fn what_settings_name_may_be_missing_and_is_told() {
+    let secret = Secret::new("unusable");
+    let no_pem = secret.0.display();
+    let file = format!(
+        "{}ca_file = '{no_pem}'\n\
+         [apps.vip]\nbase_url = 'https://a1.easemob.com'\napp_id = '0123456789abcdef0123456789abcdef'\n\
+         credentials = 'agora'\napp_certificate_file = '/no/such/file'\n",
+        secret.app("shop"),
+    );
+    let checked = load(&file, &[]).unwrap().check().unwrap();
+    assert_eq!(checked.apps.iter().count(), 2);
+    let unusable: Vec<_> = checked.unusable.unwrap().lines().collect();
+    assert_eq!(
+        unusable,
+        [
+            "apps.shop.ca_file holds no certificate in PEM (gateway.toml:7)",
+            "apps.vip.app_certificate_file cannot be read: /no/such/file: \
+             No such file or directory (os error 2) (gateway.toml:12)",
+        ]
+    );
+}
+
+#[test]
+fn the_two_kinds_of_credentials_are_not_mixed() {
+    let app = "[apps.shop]\nbase_url = 'https://a1.easemob.com'\n";
+    let refused = |rest: &str| {
+        let text = violations(&format!("{app}{rest}"), &[]);
+        let errors = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("error: apps.shop."));
+        errors.collect::<Vec<_>>().join("; ")
+    };
+    for (rest, told) in [
+        (
+            "app_id = 'x'\nclient_id = 'i'\nclient_secret_env = 'S'\nexchange_token = true",
+            "exchange_token is for credentials = \"agora\"",
+        ),
+        (
+            "app_id = '0123456789abcdef0123456789abcdef'\ncredentials = 'agora'\n\
+             client_id = 'i'\napp_certificate_env = 'S'",
+            "client_id is for credentials = \"easemob\"",
+        ),
+        (
+            "app_id = 'short'\ncredentials = 'agora'\napp_certificate_env = 'S'",
+            "app_id must be the App ID of the console, 32 hexadecimal digits; \
+             app_certificate_env names the variable S, which is not set",
+        ),
+        (
+            "org_name = 'acme'\napp_name = 'shop'\ncredentials = 'agora'",
+            "app_id is required for credentials = \"agora\"; \
+             app_certificate_file is required: a file that holds the App Certificate \
+             (or app_certificate_env, a variable that does)",
+        ),
+    ] {
+        assert_eq!(refused(rest), told);
+    }
+}
+
+#[test]
+fn callers_are_checked_against_apps_and_tls() {
+    let secret = Secret::new("callers");
+    let digest = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+    let apps = secret.app("shop");
+    let file = format!(
+        "auth.mode = 'api_key'\nauth.callers.billing = {{ key_sha256 = ['{digest}'], apps = ['shop'] }}\n{apps}"
+    );
+    let checked = load(&file, &[]).unwrap().check().unwrap();
+    let caller = checked.callers.by_key(b"test").map(|c| c.name().to_owned());
+    assert_eq!(caller.as_deref(), Some("billing"));
+
+    let wrong = violations(
+        &file,
+        &[("EASEMOB_GATEWAY__AUTH__CALLERS__BILLING__APPS", "shop, vip")],
+    );
+    assert!(
+        wrong.contains("auth.callers.billing.apps[1] names no app"),
+        "{wrong}"
+    );
+    let wrong = violations(&file.replace("api_key", "mtls"), &[]);
+    assert!(wrong.contains("needs server.tls.client_ca_file"), "{wrong}");
+    let wrong = load(&file.replace("shop'] }", "shop'], weight = 0 }"), &[]);
+    let wrong = wrong.expect_err("no weight at all").to_string();
+    assert!(
+        wrong.contains("weight must be a whole number from 1 to 1000"),
+        "{wrong}"
+    );
+}
+
+/// A key instead of its digest is the mistake to expect.
+#[test]
+fn a_key_in_the_settings_is_not_printed() {
+    let secret = Secret::new("key");
+    let apps = secret.app("shop");
+    for value in ["['egk_c0ffee']", "'egk_c0ffee'", "['egk_c0ffee"] {
+        let file = format!(
+            "[auth]\nmode = 'api_key'\n[auth.callers.billing]\napps = ['shop']\nkey_sha256 = {value}\n{apps}"
+        );
+        let wrong = match load(&file, &[]) {
+            Ok(loaded) => loaded.check().unwrap_err(),
+            Err(wrong) => wrong,
+        };
+        let wrong = wrong.to_string();
+        assert!(!wrong.contains("c0ffee"), "{wrong}");
+    }
 }
 
 #[test]
@@ -524,8 +632,10 @@ proxy_url = 'http://amy:pw@proxy:3128'
 [apps.my-shop]
 base_url = \"https://a1.easemob.com\"  # gateway.toml:2
 insecure_http = false  # default
+credentials = \"easemob\"  # default
 client_id = \"id\"  # EASEMOB_GATEWAY__APPS__MY_SHOP__CLIENT_ID
 client_secret_env = \"SHOP_SECRET\"  # gateway.toml:3
+exchange_token = false  # default
 token_unit = \"seconds\"  # default
 treat_503_as_not_sent = false  # default
 proxy_url = \"http://******@proxy:3128\"  # gateway.toml:4
@@ -558,8 +668,11 @@ fn the_reference_loads_as_it_is_and_with_every_key_set() {
         .collect();
     let loaded = load(&set.join("\n"), &[]).unwrap();
     assert_eq!(loaded.config.apps["shop"].org_name.as_deref(), Some("acme"));
+    assert_eq!(as_it_is.config.telemetry, telemetry::Config::default());
     let telemetry = &loaded.config.telemetry;
-    assert_eq!(text(telemetry), text(&telemetry::Config::default()));
+    assert_eq!(telemetry.metrics_interval, Some(Duration::from_secs(15)));
+    let delivery = &loaded.config.delivery;
+    assert_eq!(text(delivery), text(&delivery::Config::default()));
     let mut known = 0;
     schema::root().visit(&mut Vec::new(), &schema::example, &mut |_, node| {
         known += usize::from(matches!(node.kind, schema::Kind::Key(_)));

@@ -3,16 +3,14 @@
 use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Deadline, Delivery, Failure, Order, Sent,
+    Deadline, Delivery, Failure, Order, Sent, Shares,
     ledger::{Request, Start},
     part::Route,
+    share::Place,
 };
 use crate::{
     app::App,
@@ -21,24 +19,26 @@ use crate::{
     id::{FileId, RequestId},
     media::{self, Section, Summary},
     message::MediaMessage,
+    metrics,
     proto::{FileRef, file_ref::Location},
     store,
+    trace::{Span, SpanKind},
 };
 
 /// What all transfers of the process go by.
 #[derive(Debug, Clone)]
 pub struct Transfers {
     config: Arc<media::Config>,
-    places: Arc<Semaphore>,
+    places: Shares,
     // From then on uploads are told that the gateway goes.
     closing: CancellationToken,
 }
 
 impl Transfers {
-    /// Bounds for all shards together.
-    pub fn new(config: media::Config) -> Self {
+    /// Bounds for all shards together, with a share for each of these apps.
+    pub fn new(config: media::Config, apps: impl IntoIterator<Item = Arc<str>>) -> Self {
         Self {
-            places: Arc::new(Semaphore::new(config.transfers_in_flight)),
+            places: Shares::new(config.transfers_in_flight, apps),
             config: Arc::new(config),
             closing: CancellationToken::new(),
         }
@@ -57,10 +57,9 @@ impl Transfers {
         &self.config
     }
 
-    fn place(&self) -> Result<OwnedSemaphorePermit, Failure> {
-        Arc::clone(&self.places)
-            .try_acquire_owned()
-            .map_err(|_full| Failure::Overloaded)
+    /// How many are under way.
+    pub fn active(&self) -> usize {
+        self.places.taken()
     }
 }
 
@@ -179,7 +178,7 @@ pub struct MediaSent {
 impl Delivery {
     /// Stores a file.
     pub async fn upload(&self, order: UploadOrder) -> Result<StoredFile, Failure> {
-        let _place = self.transfers.place()?;
+        let _places = self.upload_places(&order.app)?;
         let work = self.store(&order.app, &order.store, &order.upload);
         self.bounded(order.deadline, work).await
     }
@@ -202,15 +201,21 @@ impl Delivery {
         if let Some(running @ Start::Running(_)) = begun {
             return Ok(running.remaining(order.message.stand_in()).known);
         }
-        let place = self.transfers.place()?;
+        let (_request, transfer) = self.upload_places(&order.file.app)?;
         let work = self.store_both(&order, begun.as_ref(), files);
         let work = self.bounded(order.file.deadline, work);
         match &begun {
             Some(Start::Run(run, _)) => run.keep(work).await?,
             _ => work.await?,
         }
-        drop(place);
+        drop(transfer);
         self.send_stored(order, begun, files).await
+    }
+
+    /// Among the requests, since an upload is one as long as it takes, and among the transfers.
+    fn upload_places(&self, app: &App) -> Result<(Place, Place), Failure> {
+        let request = self.requests.take(&app.name)?;
+        Ok((request, self.transfers.places.take(&app.name)?))
     }
 
     async fn begin_upload(&self, order: &MediaOrder) -> Result<Option<Start>, Failure> {
@@ -228,7 +233,12 @@ impl Delivery {
         let closing = &self.transfers.closing;
         let request = Request::of_upload(&order.message, app, caller, request_id)
             .resend_maybe_sent(order.resend_maybe_sent);
-        let start = request.begin(&self.records, answer_by, closing);
+        let start = request.begin(
+            &self.records,
+            answer_by,
+            closing,
+            &self.route(app).request_ids,
+        );
         start.await.map(Some)
     }
 
@@ -323,12 +333,32 @@ impl Delivery {
         };
         Ok(match begun {
             Some(start) => self.send_rest(order, start).await,
-            None => self.send(order).await,
+            None => self.send_admitted(order).await,
         })
     }
 
     /// One file. Not tried again: its bytes are gone.
     async fn store(
+        &self,
+        app: &App,
+        store: &Store,
+        upload: &SharedUpload,
+    ) -> Result<StoredFile, Failure> {
+        let span = Span::of_current(SpanKind::Internal, "upload file");
+        let stored = span.clone().scope(self.store_in_span(app, store, upload));
+        let stored = stored.await;
+        span.record(|span| match &stored {
+            Ok(stored) => {
+                let size = i64::try_from(stored.summary.size_bytes).unwrap_or(i64::MAX);
+                span.set("easemob.upload.bytes", size);
+            }
+            Err(Failure::Upload(_)) => span.fail("caller"),
+            Err(_) => span.fail("easemob"),
+        });
+        stored
+    }
+
+    async fn store_in_span(
         &self,
         app: &App,
         store: &Store,
@@ -384,10 +414,11 @@ impl Delivery {
         secret: Option<&str>,
         thumbnail: bool,
     ) -> Result<Download, Failure> {
-        let place = self.transfers.place()?;
+        let place = self.transfers.places.take(&app.name)?;
         let config = Arc::clone(&self.transfers.config);
         let until = Instant::now() + config.transfer_timeout;
         let route = self.route(app);
+        let span = Span::of_current(SpanKind::Internal, "download file");
         let open = async |token: &easemob::Token| {
             let timeout = config.answer_timeout;
             route
@@ -395,23 +426,29 @@ impl Delivery {
                 .open(file, secret, thumbnail, token, timeout)
                 .await
         };
-        let token = route.upstream.tokens.ready().await?;
-        let response = match open(&token).await {
-            // Nothing was read yet, so that a new token may have another try.
-            Err(error) if error.kind == Kind::TokenRefused => {
-                let token = route.upstream.tokens.replace(&token).await?;
-                open(&token).await.map_err(|error| match error.kind {
-                    Kind::TokenRefused => error.with_kind(Kind::CredentialsRejected),
-                    _ => error,
-                })?
+        let opened = async {
+            let token = route.upstream.tokens.ready().await?;
+            match open(&token).await {
+                // Nothing was read yet, so that a new token may have another try.
+                Err(error) if error.kind == Kind::TokenRefused => {
+                    let token = route.upstream.tokens.replace(&token).await?;
+                    open(&token).await.map_err(|error| match error.kind {
+                        Kind::TokenRefused => error.with_kind(Kind::CredentialsRejected),
+                        _ => error,
+                    })
+                }
+                response => response,
             }
-            response => response?,
         };
+        let opened = span.clone().scope(opened).await;
+        let response = opened.inspect_err(|_| span.record(|span| span.fail("easemob")))?;
         Ok(Download {
             response,
             until,
             stall_timeout: config.stall_timeout,
             closing: self.transfers.closing.clone(),
+            span,
+            downloaded: route.downloaded.clone(),
             _place: place,
         })
     }
@@ -433,7 +470,10 @@ pub struct Download {
     until: Instant,
     stall_timeout: Duration,
     closing: CancellationToken,
-    _place: OwnedSemaphorePermit,
+    // Until the caller has the last byte, or none of the rest.
+    span: Span,
+    downloaded: metrics::Bytes,
+    _place: Place,
 }
 
 impl Download {
@@ -450,6 +490,7 @@ impl Download {
     /// The next bytes; none at the end. What breaks off is an error, never a short file.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
         let broken = |what: &str| {
+            self.span.record(|span| span.fail("broken off"));
             let what = format!("the download broke off: {what}");
             Failure::from(
                 easemob::Error::new(Kind::Unreachable, what)
@@ -460,7 +501,10 @@ impl Download {
         tokio::select! {
             biased;
             chunk = timeout_at(due, self.response.chunk()) => match chunk {
-                Ok(Ok(chunk)) => Ok(chunk),
+                Ok(Ok(chunk)) => {
+                    self.downloaded.add(chunk.as_ref().map_or(0, |chunk| chunk.len() as u64));
+                    Ok(chunk)
+                }
                 Ok(Err(_error)) => Err(broken("the connection to Easemob was lost")),
                 Err(_elapsed) => Err(broken("Easemob stood still, or it took too long")),
             },

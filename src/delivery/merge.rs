@@ -33,11 +33,7 @@ impl Sent {
             }
         }
         if !without_id.is_empty() {
-            let error = easemob::Error::in_doubt(
-                "Easemob answered 200 without a message ID for this recipient",
-                Some(200),
-            );
-            self.fail(without_id, error.into());
+            self.fail(without_id, Failure::without_id());
         }
     }
 
@@ -56,6 +52,12 @@ impl Sent {
 }
 
 impl Failure {
+    /// Of a recipient that a 200 has no message ID for.
+    pub(super) fn without_id() -> Self {
+        let what = "Easemob answered 200 without a message ID for this recipient";
+        easemob::Error::in_doubt(what, Some(200)).into()
+    }
+
     /// Whether a caller would read the same from both, but for the time to wait.
     fn is_like(&self, other: &Self) -> bool {
         match (self, other) {

@@ -8,8 +8,11 @@ mod media;
 mod merge;
 mod part;
 mod pause;
+mod reason;
 mod retry;
+mod share;
 mod split;
+mod tally;
 mod turn;
 mod under_way;
 mod upstream;
@@ -18,15 +21,18 @@ use std::{collections::HashMap, sync::Arc};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use self::reason::reason_of;
 pub use self::{
     deadline::Deadline,
     media::{Download, MediaOrder, MediaSent, StoredFile, Transfers, UploadOrder},
+    share::Shares,
     turn::Config,
     upstream::Upstream,
 };
 use self::{
     ledger::{Request, Run, Start},
     part::{Part, Route},
+    tally::{Asked, Settled, Tally},
     turn::{QueueFull, Turns},
 };
 use crate::{
@@ -34,8 +40,11 @@ use crate::{
     caller::Caller,
     easemob::{self, Client, FirstByte},
     id::{RecipientId, RequestId},
-    message::Message,
+    message::{self, Message},
+    metrics::Metrics,
+    proto::ErrorReason,
     store::{self, Store},
+    trace::{Span, SpanKind},
 };
 
 /// Sends messages through the apps of the gateway. One for each shard.
@@ -47,6 +56,8 @@ pub struct Delivery {
     tasks: TaskTracker,
     // From then on nothing new is begun: what still waits would not end in time.
     closing: CancellationToken,
+    /// Requests under way, by app.
+    requests: Shares,
     transfers: Transfers,
     records: Arc<Store>,
 }
@@ -152,15 +163,25 @@ impl Delivery {
         config: &Config,
         tasks: TaskTracker,
         closing: CancellationToken,
+        requests: Shares,
         transfers: Transfers,
         records: Arc<Store>,
+        metrics: &Metrics,
     ) -> Result<Self, easemob::SetupError> {
         let routes = upstreams.into_iter().map(|upstream| {
             let route = Route {
-                client: Client::new(&upstream.app)?,
+                client: Client::new(&upstream.app, &metrics.calls)?,
                 turns: Turns::new(config),
+                downloaded: metrics.calls.bytes(&upstream.app.name, "download"),
+                wait: metrics.calls.wait(&upstream.app.name),
+                recipients: metrics.recipients(&upstream.app.name).with_kinds(
+                    message::Kind::ALL.map(message::Kind::name),
+                    ErrorReason::OutcomeUnknown.name(),
+                ),
+                request_ids: metrics.request_ids(&upstream.app.name),
                 upstream: Arc::clone(&upstream),
             };
+            route.turns.observe(&metrics.gauges, &upstream.app.name);
             Ok((Arc::clone(&upstream.app.name), Arc::new(route)))
         });
         Ok(Self {
@@ -168,6 +189,7 @@ impl Delivery {
             parts_in_flight: config.parts_in_flight,
             tasks,
             closing,
+            requests,
             transfers,
             records,
         })
@@ -176,6 +198,14 @@ impl Delivery {
     /// Sends one message in as many parts as it takes, and answers before its deadline with what is then
     /// known of every recipient. Under a request ID, only what is left of it is sent.
     pub async fn send(&self, order: Order) -> Sent {
+        // Held as long as the request holds a place of the process.
+        match self.requests.take(&order.app.name) {
+            Ok(_place) => self.send_admitted(order).await,
+            Err(full) => Sent::none(&order.message, full),
+        }
+    }
+
+    async fn send_admitted(&self, order: Order) -> Sent {
         let Some(request_id) = &order.request_id else {
             return self.send_parts(order, None).await;
         };
@@ -183,7 +213,15 @@ impl Delivery {
         let request = Request::of_message(message, app, &order.caller, request_id)
             .resend_maybe_sent(order.resend_maybe_sent);
         let answer_by = order.deadline.answer_by();
-        let start = match request.begin(&self.records, answer_by, &self.closing).await {
+        let start = match request
+            .begin(
+                &self.records,
+                answer_by,
+                &self.closing,
+                &self.route(app).request_ids,
+            )
+            .await
+        {
             Ok(start) => start,
             Err(failure) => return Sent::none(message, failure),
         };
@@ -224,28 +262,36 @@ impl Delivery {
             Err(QueueFull) => return Sent::none(&message, Failure::Overloaded),
         };
         let recipients = split::split(&message, &app.limits);
-        let parts = recipients.iter().map(|recipients| {
-            let first_byte = FirstByte::default();
+        let first_bytes: Vec<_> = recipients.iter().map(|_| FirstByte::default()).collect();
+        let tally = |i: usize| Tally::new(route, &message, &recipients[i], &first_bytes[i]);
+        let parts = (0..recipients.len()).map(|i| {
             let hold = |(run, places): &(&Run, Vec<u32>)| {
-                run.hold(places[recipients.clone()].to_vec(), first_byte.clone())
+                run.hold(
+                    places[recipients[i].clone()].to_vec(),
+                    first_bytes[i].clone(),
+                )
             };
             let part = Part {
                 route: Arc::clone(route),
                 message: Arc::clone(&message),
-                recipients: recipients.clone(),
+                recipients: recipients[i].clone(),
                 held: run.as_ref().map(hold),
-                first_byte: first_byte.clone(),
+                first_byte: first_bytes[i].clone(),
                 answer_by: deadline.answer_by(),
                 resend_maybe_sent,
                 closing: self.closing.clone(),
                 admission: Arc::clone(&admission),
             };
+            let span = Span::of_current(SpanKind::Internal, "send part");
+            span.record(|span| part.describe(span));
             under_way::Start {
-                first_byte,
-                part: part.send(),
+                first_byte: first_bytes[i].clone(),
+                part: span.scope(Settled::of(part.send(), tally(i))),
             }
         });
+        let asked = Asked((0..recipients.len()).map(tally).collect());
         let outcomes = under_way::run(parts, self.parts_in_flight, deadline, &self.tasks).await;
+        asked.answer(&outcomes);
         merge::merge(&message, &recipients, outcomes)
     }
 

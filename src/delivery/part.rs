@@ -15,6 +15,7 @@ use super::{
 use crate::{
     easemob::{self, Client, FirstByte, Kind, Token},
     message::Message,
+    metrics, trace,
 };
 
 /// The way to Easemob for one app, on one shard.
@@ -23,6 +24,10 @@ pub(super) struct Route {
     pub(super) client: Client,
     pub(super) turns: Turns,
     pub(super) upstream: Arc<Upstream>,
+    pub(super) downloaded: metrics::Bytes,
+    pub(super) wait: metrics::Wait,
+    pub(super) recipients: metrics::Recipients,
+    pub(super) request_ids: metrics::RequestIds,
 }
 
 /// What one call carries.
@@ -59,9 +64,18 @@ struct Course {
 }
 
 impl Part {
+    /// What its span says. Recipients are counted, and never named.
+    pub(super) fn describe(&self, span: &mut trace::Data) {
+        let target = &self.message.target;
+        let recipients = i64::try_from(self.recipients.len()).unwrap_or(i64::MAX);
+        span.set("easemob.target", target.kind.name());
+        span.set("easemob.recipients", recipients);
+    }
+
     /// Sends the part: once, or not at all, or says that it does not know.
     pub(super) async fn send(mut self) -> Outcome {
         let outcome = self.attempts().await;
+        record(&outcome);
         if let Some(held) = self.held.take() {
             held.settle(&outcome).await;
         }
@@ -95,9 +109,11 @@ impl Part {
         let tokens = &self.route.upstream.tokens;
         let ready = async || tokens.ready().await.map_err(Failure::from);
         let no_token = |failure| (Stage::Token, failure);
+        let asked = Instant::now();
         self.unless_closing(ready()).await.map_err(no_token)?;
         let turn = self.unless_closing(self.turn()).await;
         let turn = turn.map_err(|failure| (Stage::Turn, failure))?;
+        self.route.wait.record(asked.elapsed());
         let token = ready().await.map_err(no_token)?;
         let until = *course
             .until
@@ -263,6 +279,21 @@ impl Part {
             outcome = wait => outcome,
         }
     }
+}
+
+/// Tells the current span what became of its part.
+fn record(outcome: &Outcome) {
+    trace::current().record(|span| match outcome {
+        Ok(_) => span.set("easemob.send_state", "accepted"),
+        Err(failure) => {
+            let (state, what) = match failure.may_have_been_sent() {
+                true => ("maybe_sent", "maybe sent"),
+                false => ("not_sent", "not sent"),
+            };
+            span.set("easemob.send_state", state);
+            span.fail(what);
+        }
+    });
 }
 
 /// The breaker's refusal.

@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::metrics::{Gauge, Gauges};
+
 /// How much is sent at once.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -58,6 +60,32 @@ impl Turns {
             admissions: semaphore(config.calls_in_flight.saturating_add(config.queue)),
             places: semaphore(config.calls_in_flight),
         }
+    }
+
+    /// Has metrics tell how many have their turn and how many wait for it.
+    pub(super) fn observe(&self, gauges: &Gauges, app: &str) {
+        let app = [opentelemetry::KeyValue::new("app", app.to_owned())];
+        // Nothing is taken yet.
+        let (calls, all) = (
+            self.places.available_permits(),
+            self.admissions.available_permits(),
+        );
+        let places = Arc::clone(&self.places);
+        let under_way = move || calls - places.available_permits();
+        let admissions = Arc::clone(&self.admissions);
+        gauges.observe_places(
+            (Gauge::CallsActive, Gauge::CallsLimit),
+            &app,
+            calls,
+            under_way.clone(),
+        );
+        gauges.observe_places(
+            (Gauge::QueueActive, Gauge::QueueLimit),
+            &app,
+            all - calls,
+            // One that comes or goes between the two readings must not show as less than none.
+            move || (all - admissions.available_permits()).saturating_sub(under_way()),
+        );
     }
 
     /// Room in the queue, if there is any.

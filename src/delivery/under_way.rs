@@ -6,7 +6,7 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-use super::{Deadline, Failure, Outcome};
+use super::{Deadline, Failure, Outcome, tally::Settled};
 use crate::easemob::FirstByte;
 
 /// A part that is to be sent: it notes at its first byte that Easemob may have it.
@@ -26,7 +26,7 @@ pub(super) async fn run<P>(
     tasks: &TaskTracker,
 ) -> Vec<Outcome>
 where
-    P: Future<Output = Outcome> + Send + 'static,
+    P: Future<Output = Settled> + Send + 'static,
 {
     let count = parts.len();
     let mut outcomes: Vec<Option<Outcome>> = Vec::new();
@@ -58,7 +58,7 @@ where
 /// the others.
 #[derive(Default)]
 struct UnderWay {
-    tasks: JoinSet<Outcome>,
+    tasks: JoinSet<Settled>,
     parts: Vec<Part>,
 }
 
@@ -71,7 +71,7 @@ struct Part {
 impl UnderWay {
     fn begin<P>(&mut self, index: usize, start: Start<P>, tasks: &TaskTracker)
     where
-        P: Future<Output = Outcome> + Send + 'static,
+        P: Future<Output = Settled> + Send + 'static,
     {
         self.parts.push(Part {
             index,
@@ -90,7 +90,7 @@ impl UnderWay {
             return true;
         };
         outcomes[part.index] = Some(match ended {
-            Ok((_, outcome)) => outcome,
+            Ok((_, settled)) => settled.take(),
             Err(_panicked) if part.first_byte.crossed() => Err(Failure::in_doubt(
                 "a fault of the gateway after the request went out",
             )),
@@ -141,11 +141,12 @@ mod tests {
     use super::*;
     use crate::easemob::Accepted;
 
-    fn accepted() -> Outcome {
-        Ok(Accepted {
+    fn accepted() -> Settled {
+        let outcome: Outcome = Ok(Accepted {
             message_ids: Vec::new(),
             timestamp_ms: None,
-        })
+        });
+        outcome.into()
     }
 
     fn deadline(seconds: u64) -> Deadline {
@@ -183,10 +184,11 @@ mod tests {
                 most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                 sleep(Duration::from_millis(fastrand::u64(1..100))).await;
                 now.fetch_sub(1, Ordering::SeqCst);
-                Ok(Accepted {
+                let outcome: Outcome = Ok(Accepted {
                     message_ids: vec![Some(i.to_string())],
                     timestamp_ms: None,
-                })
+                });
+                Settled::from(outcome)
             };
             let first_byte = FirstByte::default();
             Start { first_byte, part }

@@ -26,4 +26,14 @@ impl Upstream {
             pauses: Pauses::default(),
         })
     }
+
+    /// The app.
+    pub fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
+    /// Its tokens.
+    pub fn tokens(&self) -> &Arc<Tokens> {
+        &self.tokens
+    }
 }

@@ -35,6 +35,8 @@ pub enum Kind {
     TokenRefused,
     /// Easemob refuses the credentials of the app, or every token made from them.
     CredentialsRejected,
+    /// The gateway cannot read the credentials of the app: nobody was asked.
+    CredentialsMissing,
     /// The app's calls or messages per time are used up.
     QuotaExceeded,
     /// The app's edition is used up.
@@ -67,6 +69,29 @@ impl Kind {
     /// A message sent twice is read twice: only what is known to have had no effect is ever repeated.
     pub fn may_have_taken_effect(self) -> bool {
         matches!(self, Self::OutcomeUnknown)
+    }
+
+    /// Name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::MessageTooLarge => "message_too_large",
+            Self::TokenRefused => "token_refused",
+            Self::CredentialsRejected => "credentials_rejected",
+            Self::CredentialsMissing => "credentials_missing",
+            Self::QuotaExceeded => "quota_exceeded",
+            Self::PlanLimitReached => "plan_limit_reached",
+            Self::FeatureNotEnabled => "feature_not_enabled",
+            Self::AppNotFound => "app_not_found",
+            Self::Refused => "refused",
+            Self::Unreachable => "unreachable",
+            Self::Busy => "busy",
+            Self::FileTooLarge => "file_too_large",
+            Self::FileNotFound => "file_not_found",
+            Self::FileExpired => "file_expired",
+            Self::UploadInterrupted => "upload_interrupted",
+            Self::OutcomeUnknown => "outcome_unknown",
+        }
     }
 }
 
@@ -103,6 +128,11 @@ impl Error {
             error_code: None,
         });
         error
+    }
+
+    /// HTTP status of Easemob's answer, where there was one.
+    pub fn http_status(&self) -> Option<u16> {
+        self.answer.as_ref().map(|answer| answer.http_status)
     }
 
     /// The same error with the time after which a repeat may succeed.

@@ -24,6 +24,8 @@ struct State {
     crossed: bool,
     /// Nothing is begun any more.
     forbidden: bool,
+    /// What became of it has been told or counted.
+    told: bool,
 }
 
 impl FirstByte {
@@ -37,6 +39,12 @@ impl FirstByte {
         let mut state = self.state();
         state.forbidden = true;
         !state.crossed
+    }
+
+    /// Whether it is for the one who asks to tell and count what became of it: true once. A caller that
+    /// waits, one that has left and the task that sends may all come to know it.
+    pub fn tell(&self) -> bool {
+        !std::mem::replace(&mut self.state().told, true)
     }
 
     /// Steps back over the line: the attempt was answered, and the answer proves that it had no effect.

@@ -13,11 +13,13 @@ use http_body::{Body, Frame, SizeHint};
 use serde::Deserialize;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Client, Error, Kind, Token, error, transport::Reply};
+use super::{Client, Error, Kind, Token, error, record, transport::Reply};
 use crate::{
     id::FileId,
     invalid::Violations,
     media::{self, ContentType, FileName, Upload},
+    metrics,
+    trace::{self, KeyValue, Span},
 };
 
 /// Largest piece that is given to the socket at once, in bytes: the HTTP library queues sixteen of
@@ -174,8 +176,28 @@ impl Client {
         token: &Token,
         config: &media::Config,
     ) -> Result<Stored, UploadError> {
+        let attempt = self.metrics.upload.attempt();
+        let outcome = self.store_once(store, upload, token, config).await;
+        match &outcome {
+            Ok(_) => attempt.ok(),
+            Err(UploadError::Caller(_)) => attempt.failed("caller_failed", None),
+            Err(UploadError::Easemob(error)) => {
+                attempt.failed(error.kind.name(), error.http_status());
+            }
+        }
+        outcome
+    }
+
+    async fn store_once(
+        &self,
+        store: &Store,
+        upload: &SharedUpload,
+        token: &Token,
+        config: &media::Config,
+    ) -> Result<Stored, UploadError> {
         let boundary = format!("easemob-gateway-{:032x}", fastrand::u128(..));
-        let body = MultipartBody::new(upload.clone(), store, &boundary);
+        let uploaded = self.metrics.uploaded.clone();
+        let body = MultipartBody::new(upload.clone(), store, &boundary, uploaded);
         let mut headers = HeaderMap::new();
         headers.insert(header::AUTHORIZATION, token.authorization.clone());
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
@@ -193,10 +215,9 @@ impl Client {
             headers.insert(THUMBNAIL_HEIGHT, height.into());
         }
 
-        let url = self.files_url.clone();
         let _waiting = Waiting(upload.clone());
         let answer = tokio::select! {
-            answer = self.transport.upload(url, headers, body) => answer,
+            answer = self.transport.upload(&self.upload, headers, body) => answer,
             what = upload.stalled(config) => Err(what.to_owned()),
         };
         // The caller's own fault comes first: it is why the connection broke.
@@ -242,11 +263,18 @@ impl Client {
         if thumbnail {
             headers.insert(THUMBNAIL, HeaderValue::from_static("true"));
         }
-        let mut url = self.files_url.clone();
+        let mut url = self.download.url.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.push(file.as_str());
         }
-        self.transport.download(url, headers, timeout).await
+        let attempt = self.metrics.download.attempt();
+        let endpoint = &self.download;
+        let outcome = self
+            .transport
+            .download(endpoint, url, headers, timeout)
+            .await;
+        record(attempt, &outcome);
+        outcome
     }
 }
 
@@ -285,6 +313,36 @@ struct MultipartBody {
     prefix: Bytes,
     suffix: Bytes,
     length: Option<u64>,
+    progress: Progressed,
+    /// Counts the file's bytes.
+    uploaded: metrics::Bytes,
+}
+
+/// How far an upload has come, as its span tells it: at 1 MiB, and each time it has doubled.
+struct Progressed {
+    span: Span,
+    bytes: usize,
+    next: usize,
+}
+
+impl Progressed {
+    fn new() -> Self {
+        Self {
+            span: trace::current(),
+            bytes: 0,
+            next: 1024 * 1024,
+        }
+    }
+
+    fn add(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        if self.bytes >= self.next {
+            let sent = i64::try_from(self.bytes).unwrap_or(i64::MAX);
+            let bytes = KeyValue::new("easemob.upload.bytes", sent);
+            self.span.event("upload.progress", [bytes]);
+            self.next = self.next.saturating_mul(2);
+        }
+    }
 }
 
 enum Stage {
@@ -294,7 +352,7 @@ enum Stage {
 }
 
 impl MultipartBody {
-    fn new(upload: SharedUpload, store: &Store, boundary: &str) -> Self {
+    fn new(upload: SharedUpload, store: &Store, boundary: &str, uploaded: metrics::Bytes) -> Self {
         let prefix = Bytes::from(format!(
             "--{boundary}\r\n\
              Content-Disposition: form-data; name=\"file\"; filename={name}\r\n\
@@ -318,6 +376,8 @@ impl MultipartBody {
             length: declared.map(|size| size.saturating_add(frame)),
             prefix,
             suffix,
+            progress: Progressed::new(),
+            uploaded,
         }
     }
 }
@@ -365,6 +425,8 @@ impl Body for MultipartBody {
             this.upload.lock().taken_at = Instant::now();
         }
         let piece = this.piece.split_to(this.piece.len().min(MAX_PIECE_BYTES));
+        this.progress.add(piece.len());
+        this.uploaded.add(piece.len() as u64);
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 

@@ -7,7 +7,7 @@ use serde::{
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
-use super::{Call, Client, Error, FirstByte, Kind, Token, error, transport::Broken};
+use super::{Call, Client, Error, FirstByte, Kind, Token, error, record, transport::Broken};
 use crate::{id::RecipientId, message::Message};
 
 /// What Easemob accepted.
@@ -29,9 +29,22 @@ impl Client {
         token: &Token,
         first_byte: &FirstByte,
     ) -> Result<Accepted, Error> {
+        let attempt = self.metrics.sends[message.target.kind as usize].attempt();
+        let outcome = self.send_once(message, recipients, token, first_byte).await;
+        record(attempt, &outcome);
+        outcome
+    }
+
+    async fn send_once(
+        &self,
+        message: &Message,
+        recipients: &[RecipientId],
+        token: &Token,
+        first_byte: &FirstByte,
+    ) -> Result<Accepted, Error> {
         let kind = message.target.kind;
         let call = Call {
-            url: self.urls[kind as usize].clone(),
+            endpoint: &self.sends[kind as usize],
             authorization: Some(token.authorization.clone()),
             json: message.to_json(recipients),
             first_byte: first_byte.clone(),

@@ -5,7 +5,10 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -14,6 +17,7 @@ use http::HeaderValue;
 use tokio::{runtime::Handle, sync::watch, time::Instant};
 
 use super::error::{Error, Kind};
+use crate::trace::{self, Span, SpanKind};
 
 /// No token is fetched more often than this because one was refused or a fetch was rejected: asking
 /// too often gets an account blocked.
@@ -31,14 +35,19 @@ const MAX_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3_600);
 pub struct Token {
     /// `Bearer …`, marked sensitive.
     pub(super) authorization: HeaderValue,
+    fetched_at: Instant,
     renew_at: Instant,
     usable_until: Instant,
+    /// Made of credentials that have changed since: to be renewed, and good until then.
+    outdated: AtomicBool,
 }
 
 /// What a fetch of a token gave.
 pub(super) struct Fetched {
     pub(super) authorization: HeaderValue,
     pub(super) lifetime: Option<Duration>,
+    /// The credentials are others than those of the fetch before.
+    pub(super) new_credentials: bool,
 }
 
 type FetchResult = Result<Fetched, Error>;
@@ -64,6 +73,8 @@ struct State {
     failures: u32,
     /// When a fetch was last forced by a refusal.
     forced_at: Option<Instant>,
+    /// The fetch that is under way may have begun with credentials that have changed since.
+    again: bool,
 }
 
 impl Tokens {
@@ -83,14 +94,14 @@ impl Tokens {
     /// A token that can be used now. Waits for one if there is none.
     pub async fn ready(self: &Arc<Self>) -> Result<Arc<Token>, Error> {
         let now = Instant::now();
-        if let Some(token) = self.usable(now).filter(|token| now < token.renew_at) {
+        if let Some(token) = self.usable(now).filter(|token| token.is_fresh(now)) {
             return Ok(token);
         }
         let running = {
             let mut state = self.state();
             // Asked again under the lock: a fetch may have ended meanwhile, and its token is fresh.
             match self.usable(now) {
-                Some(token) if now < token.renew_at => return Ok(token),
+                Some(token) if token.is_fresh(now) => return Ok(token),
                 Some(token) => {
                     // The old one serves meanwhile; a failure is logged where it happens.
                     let _background = self.start_locked(&mut state, now);
@@ -118,6 +129,7 @@ impl Tokens {
                             "Easemob refuses tokens that it has only just given out",
                         ));
                     }
+                    trace::current().event("token.refused", []);
                     state.forced_at = Some(now);
                     self.current.store(None);
                 }
@@ -127,6 +139,35 @@ impl Tokens {
             self.start_locked(&mut state, now)?
         };
         outcome_of(running).await
+    }
+
+    /// Time since the token was fetched, if there is one.
+    pub fn age(&self) -> Option<Duration> {
+        Some(self.current.load().as_ref()?.fetched_at.elapsed())
+    }
+
+    /// Time for which it will be used; none is left of one that is no longer used.
+    pub fn time_left(&self) -> Option<Duration> {
+        let until = self.current.load().as_ref()?.usable_until;
+        Some(until.saturating_duration_since(Instant::now()))
+    }
+
+    /// Fetches another token, because the credentials have changed: the one there is serves until then.
+    /// New credentials are a new start, whatever became of the old ones.
+    pub fn renew(self: &Arc<Self>) {
+        let mut state = self.state();
+        if let Some(token) = &*self.current.load() {
+            token.outdated.store(true, Ordering::Relaxed);
+        }
+        state.paused = None;
+        state.forced_at = None;
+        state.failures = 0;
+        if state.running.is_some() {
+            state.again = true;
+            return;
+        }
+        // A failure is logged where it happens.
+        let _background = self.start_locked(&mut state, Instant::now());
     }
 
     fn usable(&self, now: Instant) -> Option<Arc<Token>> {
@@ -152,9 +193,12 @@ impl Tokens {
         let (sender, receiver) = watch::channel(None);
         state.running = Some(receiver.clone());
         let this = Arc::clone(self);
+        // Part of the work that found it missing, which may be over first.
+        trace::current().event("token.fetch", []);
+        let span = Span::of_current(SpanKind::Internal, "fetch token");
         self.runtime.spawn(async move {
             // In a task of its own: a panic must not leave everybody waiting for this fetch for ever.
-            let fetched = tokio::spawn((this.fetch)()).await;
+            let fetched = tokio::spawn(span.scope((this.fetch)())).await;
             let fault = |_panic| Err(Error::new(Kind::Unreachable, "no token: a fault of ours"));
             let outcome = this.settle(fetched.unwrap_or_else(fault));
             // Nobody waits for a renewal in the background.
@@ -163,16 +207,39 @@ impl Tokens {
         Ok(receiver)
     }
 
-    fn settle(&self, fetched: FetchResult) -> Result<Arc<Token>, Error> {
+    fn settle(self: &Arc<Self>, fetched: FetchResult) -> Result<Arc<Token>, Error> {
         let now = Instant::now();
         let mut state = self.state();
         state.running = None;
+        let again = std::mem::take(&mut state.again);
+        let outcome = self.settle_locked(&mut state, fetched, now);
+        if again {
+            if let Ok(token) = &outcome {
+                token.outdated.store(true, Ordering::Relaxed);
+            }
+            state.paused = None;
+            let _background = self.start_locked(&mut state, now);
+        }
+        outcome
+    }
+
+    fn settle_locked(
+        &self,
+        state: &mut State,
+        fetched: FetchResult,
+        now: Instant,
+    ) -> Result<Arc<Token>, Error> {
         match fetched {
             Ok(fetched) => {
+                let new_credentials = fetched.new_credentials;
                 let token = Arc::new(Token::new(fetched, now));
                 self.current.store(Some(Arc::clone(&token)));
                 state.paused = None;
                 state.failures = 0;
+                // A refusal of theirs says nothing about the ones before.
+                if new_credentials {
+                    state.forced_at = None;
+                }
                 Ok(token)
             }
             Err(error) => {
@@ -221,9 +288,16 @@ impl Token {
         let reserve = (lifetime / 10).min(Duration::from_secs(60));
         Self {
             authorization: fetched.authorization,
+            fetched_at: now,
             renew_at: now + renew_after,
             usable_until: now + lifetime - reserve,
+            outdated: AtomicBool::new(false),
         }
+    }
+
+    /// Whether it need not be renewed yet.
+    fn is_fresh(&self, now: Instant) -> bool {
+        now < self.renew_at && !self.outdated.load(Ordering::Relaxed)
     }
 }
 
@@ -243,7 +317,7 @@ impl fmt::Debug for Tokens {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     use super::*;
 
@@ -260,6 +334,7 @@ mod tests {
                     Ok(lifetime) => Ok(Fetched {
                         authorization: HeaderValue::from_static("Bearer CANARY"),
                         lifetime,
+                        new_credentials: false,
                     }),
                     Err(kind) => Err(Error::new(kind, "as scripted")),
                 }
@@ -377,6 +452,51 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn with_new_credentials_the_old_token_serves_until_there_is_another() {
+        let (tokens, fetches) = tokens(vec![
+            seconds(3_600),
+            Err(Kind::CredentialsRejected),
+            seconds(3_600),
+        ]);
+        let first = tokens.ready().await.unwrap();
+        tokens.renew();
+        assert!(Arc::ptr_eq(&tokens.ready().await.unwrap(), &first));
+        // Easemob does not know them yet: asked again after the pause, long before the token is old.
+        pass(1).await;
+        assert!(Arc::ptr_eq(&tokens.ready().await.unwrap(), &first));
+        assert_eq!(fetches.load(Ordering::SeqCst), 2);
+        pass(10).await;
+        tokens.ready().await.unwrap();
+        pass(1).await;
+        assert!(!Arc::ptr_eq(&tokens.ready().await.unwrap(), &first));
+        assert_eq!(fetches.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn new_credentials_end_the_pause_of_the_old_ones() {
+        let (tokens, _) = tokens(vec![Err(Kind::CredentialsRejected), seconds(3_600)]);
+        tokens.ready().await.unwrap_err();
+        tokens.ready().await.unwrap_err();
+        tokens.renew();
+        tokens.ready().await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn credentials_that_change_during_a_fetch_are_used_by_the_next() {
+        let (tokens, fetches) = tokens(vec![seconds(3_600)]);
+        let first = tokio::spawn({
+            let tokens = Arc::clone(&tokens);
+            async move { tokens.ready().await.unwrap() }
+        });
+        tokio::task::yield_now().await;
+        tokens.renew();
+        let first = first.await.unwrap();
+        pass(1).await;
+        assert!(!Arc::ptr_eq(&tokens.ready().await.unwrap(), &first));
+        assert_eq!(fetches.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_fetch_that_panics_is_not_waited_for_for_ever() {
         let fetches = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&fetches);
@@ -387,6 +507,7 @@ mod tests {
                 Ok(Fetched {
                     authorization: HeaderValue::from_static("Bearer x"),
                     lifetime: None,
+                    new_credentials: false,
                 })
             }
         });
@@ -395,6 +516,22 @@ mod tests {
         pass(1).await;
         tokens.ready().await.unwrap();
         assert_eq!(fetches.load(Ordering::SeqCst), 2);
+    }
+
+    /// A secret that changes twice in ten seconds: Easemob refuses the token of each, and both refusals are new.
+    #[tokio::test(start_paused = true)]
+    async fn a_token_of_new_credentials_may_be_refused_as_well() {
+        let tokens = Tokens::new(Handle::current(), || async {
+            Ok(Fetched {
+                authorization: HeaderValue::from_static("Bearer x"),
+                lifetime: None,
+                new_credentials: true,
+            })
+        });
+        let mut token = tokens.ready().await.unwrap();
+        for _ in 0..3 {
+            token = tokens.replace(&token).await.unwrap();
+        }
     }
 
     #[tokio::test(start_paused = true)]

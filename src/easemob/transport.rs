@@ -7,17 +7,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, header};
 use http_body::Body;
 use reqwest::{Client, Url, redirect};
+use secrecy::{ExposeSecret, SecretString};
 
 use super::{
+    endpoint::{Attempt, Endpoint},
     error::{self, Error, Kind},
     first_byte::{FirstByte, NotedBody},
 };
-use crate::app::App;
+use crate::app::{App, Outside};
 
 /// Idle connections are closed before Easemob might close them under our next request.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,7 +37,8 @@ const MAX_REPLY_BYTES: usize = 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Transport {
     app: Arc<App>,
-    pool: ArcSwap<Pool>,
+    /// None while none can be made: the certificates that the settings name may be missing.
+    pool: ArcSwapOption<Pool>,
     pool_lifetime: Duration,
 }
 
@@ -43,6 +46,8 @@ pub(super) struct Transport {
 struct Pool {
     client: Client,
     born: Instant,
+    /// The certificate authorities that it trusts, where the settings name them.
+    ca: Option<Arc<SecretString>>,
 }
 
 /// A complete answer.
@@ -63,8 +68,8 @@ pub(super) struct Broken {
 }
 
 /// A request to send.
-pub(super) struct Call {
-    pub(super) url: Url,
+pub(super) struct Call<'a> {
+    pub(super) endpoint: &'a Endpoint,
     pub(super) authorization: Option<HeaderValue>,
     pub(super) json: Vec<u8>,
     pub(super) first_byte: FirstByte,
@@ -74,29 +79,43 @@ pub(super) struct Call {
 
 impl Transport {
     /// A pool of connections for one app. Connections belong to the runtime that first uses them.
-    pub(super) fn new(app: &Arc<App>) -> reqwest::Result<Self> {
-        Ok(Self {
+    pub(super) fn new(app: &Arc<App>) -> Self {
+        let transport = Self {
             app: Arc::clone(app),
-            pool: ArcSwap::from_pointee(Pool::new(app)?),
+            pool: ArcSwapOption::empty(),
             pool_lifetime: POOL_LIFETIME,
-        })
+        };
+        // Here, so that no call has to wait for it. A failure is logged, and calls try anew.
+        let _client = transport.client();
+        transport
     }
 
     /// Sends the call and reads its answer to the end.
-    pub(super) async fn post(&self, call: Call) -> Result<Reply, Broken> {
+    pub(super) async fn post(&self, call: Call<'_>) -> Result<Reply, Broken> {
         let timeout = call.timeout;
-        match tokio::time::timeout(timeout, self.post_untimed(call)).await {
-            Ok(result) => result,
-            Err(_elapsed) => Err(Broken {
-                what: format!("no answer within {} s", timeout.as_secs_f32()),
-                http_status: None,
-            }),
+        let mut attempt = Attempt::begin(call.endpoint);
+        match tokio::time::timeout(timeout, self.post_untimed(call, &attempt)).await {
+            Ok(Ok(reply)) => {
+                attempt.answered(reply.status);
+                Ok(reply)
+            }
+            Ok(Err(broken)) => {
+                attempt.broken("connection", broken.http_status);
+                Err(broken)
+            }
+            Err(_elapsed) => {
+                attempt.broken("timeout", None);
+                Err(Broken {
+                    what: format!("no answer within {} s", timeout.as_secs_f32()),
+                    http_status: None,
+                })
+            }
         }
     }
 
-    async fn post_untimed(&self, call: Call) -> Result<Reply, Broken> {
+    async fn post_untimed(&self, call: Call<'_>, attempt: &Attempt) -> Result<Reply, Broken> {
         let body = NotedBody::new(Bytes::from(call.json), call.first_byte);
-        let mut request = reqwest::Request::new(http::Method::POST, call.url);
+        let mut request = reqwest::Request::new(http::Method::POST, call.endpoint.url.clone());
         let headers = request.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,
@@ -106,16 +125,13 @@ impl Transport {
         if let Some(authorization) = call.authorization {
             headers.insert(header::AUTHORIZATION, authorization);
         }
+        attempt.inject(headers);
         *request.body_mut() = Some(reqwest::Body::wrap(body));
 
-        let response = self
-            .client()
-            .execute(request)
-            .await
-            .map_err(|error| Broken {
-                what: describe(error),
-                http_status: None,
-            })?;
+        let response = self.execute(request).await.map_err(|what| Broken {
+            what,
+            http_status: None,
+        })?;
         read(response).await
     }
 
@@ -123,64 +139,102 @@ impl Transport {
     /// long and makes progress is no failure.
     pub(super) async fn upload<B>(
         &self,
-        url: Url,
+        endpoint: &Endpoint,
         headers: HeaderMap,
         body: B,
     ) -> Result<Reply, String>
     where
         B: Body<Data = Bytes, Error: StdError + Send + Sync> + Send + Sync + 'static,
     {
-        let mut request = reqwest::Request::new(http::Method::POST, url);
+        let mut attempt = Attempt::begin(endpoint);
+        let mut request = reqwest::Request::new(http::Method::POST, endpoint.url.clone());
         *request.headers_mut() = headers;
+        attempt.inject(request.headers_mut());
         *request.body_mut() = Some(reqwest::Body::wrap(body));
-        let response = self.client().execute(request).await.map_err(describe)?;
-        read(response).await.map_err(|broken| broken.what)
+        let uploaded = async {
+            let response = self.execute(request).await?;
+            read(response).await.map_err(|broken| broken.what)
+        };
+        let uploaded = uploaded.await;
+        match &uploaded {
+            Ok(reply) => attempt.answered(reply.status),
+            Err(_) => attempt.broken("connection", None),
+        }
+        uploaded
     }
 
     /// Opens a download: its head has arrived within the time, and says that the bytes follow.
     pub(super) async fn download(
         &self,
+        endpoint: &Endpoint,
         url: Url,
         headers: HeaderMap,
         timeout: Duration,
     ) -> Result<reqwest::Response, Error> {
         let unreachable =
             |what| Error::new(Kind::Unreachable, what).with_retry_after(Duration::from_secs(1));
+        let mut attempt = Attempt::begin(endpoint);
         let mut request = reqwest::Request::new(http::Method::GET, url);
         *request.headers_mut() = headers;
+        attempt.inject(request.headers_mut());
         let opened = async {
-            let response = self.client().execute(request).await.map_err(describe)?;
+            let response = self.execute(request).await?;
             match response.status().as_u16() {
                 200 => Ok(Ok(response)),
                 _ => Ok(Err(read(response).await.map_err(|broken| broken.what)?)),
             }
         };
         match tokio::time::timeout(timeout, opened).await {
-            Ok(Ok(Ok(response))) => Ok(response),
-            Ok(Ok(Err(reply))) => Err(error::of_download(&reply)),
-            Ok(Err(what)) => Err(unreachable(what)),
-            Err(_elapsed) => Err(unreachable(format!(
-                "no answer within {} s",
-                timeout.as_secs_f32()
-            ))),
+            Ok(Ok(Ok(response))) => {
+                attempt.answered(response.status().as_u16());
+                Ok(response)
+            }
+            Ok(Ok(Err(reply))) => {
+                attempt.answered(reply.status);
+                Err(error::of_download(&reply))
+            }
+            Ok(Err(what)) => {
+                attempt.broken("connection", None);
+                Err(unreachable(what))
+            }
+            Err(_elapsed) => {
+                attempt.broken("timeout", None);
+                let seconds = timeout.as_secs_f32();
+                Err(unreachable(format!("no answer within {seconds} s")))
+            }
         }
     }
 
-    fn client(&self) -> Client {
+    async fn execute(&self, request: reqwest::Request) -> Result<reqwest::Response, String> {
+        let client = self.client()?;
+        client.execute(request).await.map_err(describe)
+    }
+
+    fn client(&self) -> Result<Client, String> {
+        let ca = self.app.ca.as_ref().and_then(Outside::get);
         let pool = self.pool.load();
-        if pool.born.elapsed() < self.pool_lifetime {
-            return pool.client.clone();
+        if let Some(pool) = &*pool
+            && pool.born.elapsed() < self.pool_lifetime
+            && pool.trusts(ca.as_ref())
+        {
+            return Ok(pool.client.clone());
         }
         // Calls in flight keep the old pool alive until they end.
-        match Pool::new(&self.app) {
-            Ok(pool) => {
-                let client = pool.client.clone();
-                self.pool.store(Arc::new(pool));
-                client
+        match Pool::new(&self.app, ca) {
+            Ok(new) => {
+                let client = new.client.clone();
+                self.pool.store(Some(Arc::new(new)));
+                Ok(client)
             }
-            Err(error) => {
-                tracing::warn!(app = &*self.app.name, %error, "cannot renew the connections to Easemob");
-                pool.client.clone()
+            Err(what) => {
+                tracing::warn!(
+                    app = &*self.app.name,
+                    "no new connections to Easemob: {what}"
+                );
+                match &*pool {
+                    Some(pool) => Ok(pool.client.clone()),
+                    None => Err(format!("no connection: {what}")),
+                }
             }
         }
     }
@@ -213,38 +267,52 @@ async fn read(mut response: reqwest::Response) -> Result<Reply, Broken> {
 }
 
 impl Pool {
-    fn new(app: &App) -> reqwest::Result<Self> {
-        // reqwest is built without a TLS provider of its own. An error means that there is one already.
-        let _installed = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = Client::builder()
-            .user_agent(concat!("easemob-gateway/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(app.timeouts.connect)
-            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-            .pool_max_idle_per_host(POOL_MAX_IDLE)
-            .tcp_user_timeout(TCP_USER_TIMEOUT)
-            .tcp_nodelay(true)
-            // One stalled HTTP/2 connection would stall every call; HTTP/1.1 fails one at a time.
-            .http1_only()
-            // A redirect would carry the client secret and the message to wherever it points.
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            // A repeat is decided where its effect is known, never down here.
-            .retry(reqwest::retry::never())
-            // HTTP_PROXY in the environment is no decision of ours.
-            .no_proxy()
-            .tls_version_min(reqwest::tls::Version::TLS_1_2)
-            .https_only(app.base_url.starts_with("https:"));
-        if let Some(proxy) = &app.proxy_url {
-            builder = builder.proxy(reqwest::Proxy::all(&proxy.0)?);
+    fn new(app: &App, ca: Option<Arc<SecretString>>) -> Result<Self, &'static str> {
+        if app.ca.is_some() && ca.is_none() {
+            return Err("the gateway cannot read the certificate authorities for this app");
         }
-        if let Some(pem) = &app.ca_pem {
-            builder = builder.tls_certs_only(reqwest::Certificate::from_pem_bundle(pem)?);
-        }
+        let client = client(app, ca.as_deref().map(ExposeSecret::expose_secret));
         Ok(Self {
-            client: builder.build()?,
+            client: client.map_err(|_error| "the gateway cannot use its settings for this app")?,
             born: Instant::now(),
+            ca,
         })
     }
+
+    fn trusts(&self, ca: Option<&Arc<SecretString>>) -> bool {
+        self.ca.as_ref().map(Arc::as_ptr) == ca.map(Arc::as_ptr)
+    }
+}
+
+fn client(app: &App, ca: Option<&str>) -> reqwest::Result<Client> {
+    // reqwest is built without a TLS provider of its own. An error means that there is one already.
+    let _installed = rustls::crypto::ring::default_provider().install_default();
+    let mut builder = Client::builder()
+        .user_agent(concat!("easemob-gateway/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(app.timeouts.connect)
+        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+        .pool_max_idle_per_host(POOL_MAX_IDLE)
+        .tcp_user_timeout(TCP_USER_TIMEOUT)
+        .tcp_nodelay(true)
+        // One stalled HTTP/2 connection would stall every call; HTTP/1.1 fails one at a time.
+        .http1_only()
+        // A redirect would carry the client secret and the message to wherever it points.
+        .redirect(redirect::Policy::none())
+        .referer(false)
+        // A repeat is decided where its effect is known, never down here.
+        .retry(reqwest::retry::never())
+        // HTTP_PROXY in the environment is no decision of ours.
+        .no_proxy()
+        .tls_version_min(reqwest::tls::Version::TLS_1_2)
+        .https_only(app.base_url.starts_with("https:"));
+    if let Some(proxy) = &app.proxy_url {
+        builder = builder.proxy(reqwest::Proxy::all(&proxy.0)?);
+    }
+    if let Some(pem) = ca {
+        let certificates = reqwest::Certificate::from_pem_bundle(pem.as_bytes())?;
+        builder = builder.tls_certs_only(certificates);
+    }
+    builder.build()
 }
 
 /// Easemob documents no such header; a proxy in front of it may send it. In seconds.
@@ -282,7 +350,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::{app, invalid::Violations};
+    use crate::{app, invalid::Violations, message::Kind};
 
     /// Answers everything, and keeps connections open. Tells of each new one.
     async fn server() -> (String, tokio::sync::mpsc::UnboundedReceiver<()>) {
@@ -308,7 +376,7 @@ mod tests {
     async fn connections(calls: usize, pool_lifetime: Duration) -> usize {
         let (url, mut connections) = server().await;
         let config = app::Config {
-            base_url: url.clone(),
+            base_url: url,
             org_name: Some("o".into()),
             app_name: Some("a".into()),
             client_id: "id".into(),
@@ -316,11 +384,12 @@ mod tests {
             ..app::Config::default()
         };
         let app = App::new("shop", &config, Violations::default().root()).unwrap();
-        let mut transport = Transport::new(&Arc::new(app)).unwrap();
+        let endpoint = Endpoint::send(&app, Kind::Users).unwrap();
+        let mut transport = Transport::new(&Arc::new(app));
         transport.pool_lifetime = pool_lifetime;
         for _ in 0..calls {
             let call = Call {
-                url: Url::parse(&url).unwrap(),
+                endpoint: &endpoint,
                 authorization: None,
                 json: b"{}".to_vec(),
                 first_byte: FirstByte::default(),

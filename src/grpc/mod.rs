@@ -1,5 +1,6 @@
 //! FLOOR 4: the one way in. `MessagingService` as tonic serves it: one short method per RPC.
 
+mod auth;
 mod layer;
 mod media;
 pub mod reason;
@@ -16,15 +17,16 @@ use tonic::{
 };
 use tower::Service;
 
-pub use self::{send_messages::ConnectionEnding, timeout::Timeouts};
+pub use self::{auth::Auth, send_messages::ConnectionEnding, timeout::Timeouts};
 use crate::{
     app::Apps,
-    caller::Caller,
     delivery::Delivery,
+    metrics::Rpc,
     proto::{
         self,
         messaging_service_server::{MessagingService, MessagingServiceServer},
     },
+    trace::Tracer,
 };
 
 /// What the service is made of. One for each shard.
@@ -32,6 +34,8 @@ use crate::{
 pub struct Messaging {
     /// The apps that callers may name.
     pub apps: Arc<Apps>,
+    /// Who may use them.
+    pub auth: Auth,
     /// What sends.
     pub delivery: Arc<Delivery>,
     /// Bounds of deadlines that are no RPC's: of a request on a stream, of the send after an upload.
@@ -44,7 +48,7 @@ pub struct Messaging {
     pub requests_per_stream: usize,
 }
 
-/// Bounds of the service as a whole, shared by all shards.
+/// What holds for the service as a whole, shared by all shards.
 #[derive(Debug, Clone)]
 pub struct Bounds {
     /// Places for requests under way.
@@ -53,12 +57,15 @@ pub struct Bounds {
     pub max_request_bytes: usize,
     /// Bounds of the callers' deadlines.
     pub timeouts: Timeouts,
+    /// What begins the traces of requests.
+    pub tracer: Arc<Tracer>,
 }
 
 /// Everything that is served on the gRPC port, with the layers that hold for every RPC.
 pub fn service<H>(
     messaging: Messaging,
     bounds: &Bounds,
+    rpc: &Rpc,
     health: H,
 ) -> impl Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible, Future: Send>
 + Clone
@@ -75,6 +82,7 @@ where
     H::Response: axum::response::IntoResponse,
     H::Future: Send + 'static,
 {
+    let auth = messaging.auth.clone();
     let messaging = MessagingServiceServer::new(messaging)
         .accept_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Zstd)
@@ -86,12 +94,16 @@ where
         .prepare();
     // From the outside in.
     tower::ServiceBuilder::new()
-        // Outermost: whatever is refused below gets an ErrorInfo, and a panic ends in an answer.
+        // Outermost: every answer names its trace, also those of the layers below.
+        .layer(layer::TraceLayer::new(Arc::clone(&bounds.tracer)))
+        // Around all others: it measures what the caller sees, and knows the trace.
+        .layer(layer::MetricsLayer::new(rpc))
+        // Next: whatever is refused below gets an ErrorInfo, and a panic ends in an answer.
         .layer(layer::ErrorsLayer)
-        // Before any work is done for the request.
+        // Before any work is done for the request, and so that nobody takes a place who may not.
+        .layer(layer::CallerLayer::new(auth))
         .layer(layer::InFlightLayer::new(Arc::clone(&bounds.in_flight)))
         .layer(layer::ArrivalLayer::new(bounds.timeouts))
-        .layer(layer::CallerLayer::new(Caller::anonymous()))
         .layer(layer::UploadBodyLayer::new(bounds.max_request_bytes))
         .service(routes)
 }

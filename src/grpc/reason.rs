@@ -27,6 +27,65 @@ const fn not_sent(reason: ErrorReason, code: Code, advice: &'static str) -> Row 
     }
 }
 
+/// Who can mend what a reason names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The caller: its request, its stream.
+    Caller,
+    /// The operator: settings, credentials, the plan at Easemob, the load.
+    Operator,
+    /// The gateway itself: too busy, too late, shutting down, a fault of ours.
+    Gateway,
+    /// Easemob.
+    Easemob,
+}
+
+impl Fault {
+    /// Of a reason.
+    pub fn of(reason: ErrorReason) -> Self {
+        match reason {
+            ErrorReason::InvalidRequest
+            | ErrorReason::MessageTooLarge
+            | ErrorReason::FileTooLarge
+            | ErrorReason::StreamOutOfOrder
+            | ErrorReason::UploadIncomplete
+            | ErrorReason::ChecksumMismatch
+            | ErrorReason::FileNotFound
+            | ErrorReason::FileExpired
+            | ErrorReason::CallerUnauthenticated
+            | ErrorReason::AppForbidden
+            | ErrorReason::AppNotConfigured
+            | ErrorReason::RequestIdReused => Self::Caller,
+            ErrorReason::QuotaExceeded
+            | ErrorReason::PlanLimitReached
+            | ErrorReason::EasemobCredentialsRejected
+            | ErrorReason::EasemobAppNotFound
+            | ErrorReason::FeatureNotEnabled => Self::Operator,
+            ErrorReason::Overloaded
+            | ErrorReason::ShuttingDown
+            | ErrorReason::StoreUnavailable
+            | ErrorReason::DeadlineExceeded
+            | ErrorReason::Internal
+            | ErrorReason::Unspecified => Self::Gateway,
+            ErrorReason::EasemobRefused
+            | ErrorReason::EasemobUnreachable
+            | ErrorReason::EasemobBusy
+            | ErrorReason::OutcomeUnknown
+            | ErrorReason::UploadInterrupted => Self::Easemob,
+        }
+    }
+
+    /// Name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Caller => "caller",
+            Self::Operator => "operator",
+            Self::Gateway => "gateway",
+            Self::Easemob => "easemob",
+        }
+    }
+}
+
 /// Every reason. UNAVAILABLE and the other codes that clients and meshes repeat by themselves belong
 /// to rows where nothing was sent, and to no other.
 pub const TABLE: &[Row] = &[
@@ -178,8 +237,7 @@ pub fn row(reason: ErrorReason) -> &'static Row {
 
 /// Name of a reason, as `ErrorInfo` has it.
 pub fn name(reason: ErrorReason) -> &'static str {
-    let name = reason.as_str_name();
-    name.strip_prefix("ERROR_REASON_").unwrap_or(name)
+    reason.name()
 }
 
 #[cfg(test)]

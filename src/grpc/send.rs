@@ -14,6 +14,7 @@ use crate::{
     invalid::{Field, Violations},
     message::Message,
     proto::{self, ErrorReason},
+    trace,
 };
 
 pub(super) async fn send_message(
@@ -75,9 +76,23 @@ pub(super) fn noted<T: Clone + Send + Sync + 'static, R>(
     noted.ok_or_else(|| Problem::new(ErrorReason::Internal, "a layer has left out its note"))
 }
 
+/// The app that a request names, if its caller may use it. Who has proved who it is hears the same whether
+/// an app is forbidden or there is none of its name; and whether it may use one is looked up first, so that
+/// the time tells no more.
 pub(super) fn app(messaging: &Messaging, caller: &Caller, name: &str) -> Result<Arc<App>, Problem> {
-    match messaging.apps.get(name) {
-        Some(app) if caller.may_use(&app.name) => Ok(Arc::clone(app)),
+    let apps = &messaging.apps;
+    let meant = match name {
+        "" => apps.default_name().unwrap_or_default(),
+        name => name,
+    };
+    if !caller.is_anonymous() {
+        let allowed = caller.may_use(meant).then(|| apps.get(meant)).flatten();
+        return allowed
+            .map(noted_in_trace)
+            .ok_or_else(|| forbidden(messaging, caller, name));
+    }
+    match apps.get(meant) {
+        Some(app) => Ok(noted_in_trace(app)),
         None if name.is_empty() => {
             let violations = Violations::default();
             violations.root().child("app").refuse::<()>(
@@ -85,11 +100,25 @@ pub(super) fn app(messaging: &Messaging, caller: &Caller, name: &str) -> Result<
             );
             Err(Problem::invalid(violations.into_vec()))
         }
-        _ => Err(Problem::new(
+        None => Err(Problem::new(
             ErrorReason::AppNotConfigured,
             "the gateway has no app of this name",
         )),
     }
+}
+
+fn noted_in_trace(app: &Arc<App>) -> Arc<App> {
+    trace::current().set("easemob.app", Arc::clone(&app.name));
+    Arc::clone(app)
+}
+
+fn forbidden(messaging: &Messaging, caller: &Caller, name: &str) -> Problem {
+    messaging.auth.refused_app(caller, name);
+    let what = match name {
+        "" => "the request names no app, and there is no default that the caller may use",
+        _ => "the caller may not use this app, or there is none of this name",
+    };
+    Problem::new(ErrorReason::AppForbidden, what)
 }
 
 /// The same checks for every RPC that sends: all that is wrong, at once.

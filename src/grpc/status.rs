@@ -9,12 +9,12 @@ use tonic_types::pb;
 
 use super::reason::{self, Row};
 use crate::{
-    delivery::Failure,
-    easemob::{self, Kind},
+    delivery::{Failure, reason_of},
+    easemob,
     invalid::Violation,
     media,
     proto::{ErrorReason, SendState, UploadedMedia},
-    store,
+    store, trace,
 };
 
 /// Domain of every `ErrorInfo` of ours.
@@ -177,8 +177,32 @@ impl Problem {
     }
 }
 
+/// Name of a code as gRPC writes it.
+pub fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
 impl From<Problem> for Status {
     fn from(problem: Problem) -> Self {
+        trace::current().set("easemob.reason", reason::name(problem.reason()));
         let details = problem.to_pb();
         let mut status = Status::with_details(
             problem.code,
@@ -202,25 +226,23 @@ impl From<Problem> for Status {
 
 impl From<&Failure> for Problem {
     fn from(failure: &Failure) -> Self {
-        let what = failure.to_string();
-        let wait = Duration::from_secs(1);
+        let problem = match failure {
+            Failure::Easemob(error) => return Self::from(error),
+            Failure::Upload(error) => return Self::from(error),
+            told => Self::new(told.reason(), told.to_string()),
+        };
         match failure {
-            Failure::Easemob(error) => Self::from(error),
-            Failure::Upload(error) => Self::from(error),
-            Failure::DeadlineExceeded => Self::new(ErrorReason::DeadlineExceeded, what),
-            Failure::RequestIdReused => Self::new(ErrorReason::RequestIdReused, what),
+            Failure::Overloaded => problem.with_retry_after(Duration::from_secs(1)),
             Failure::Store(store::Error::Full { retry_after }) => {
-                Self::new(ErrorReason::Overloaded, what).with_retry_after(*retry_after)
+                problem.with_retry_after(*retry_after)
             }
             Failure::Store(store::Error::Away { retry_after }) => {
-                Self::new(ErrorReason::StoreUnavailable, what).with_retry_after(*retry_after)
+                problem.with_retry_after(*retry_after)
             }
             Failure::Store(store::Error::Unreadable) => {
-                Self::new(ErrorReason::StoreUnavailable, what).with_retry_after(wait)
+                problem.with_retry_after(Duration::from_secs(1))
             }
-            Failure::Overloaded => Self::new(ErrorReason::Overloaded, what).with_retry_after(wait),
-            Failure::ShuttingDown => Self::new(ErrorReason::ShuttingDown, what),
-            Failure::Internal => Self::new(ErrorReason::Internal, what),
+            _ => problem,
         }
     }
 }
@@ -244,25 +266,7 @@ impl From<&media::Error> for Problem {
 
 impl From<&easemob::Error> for Problem {
     fn from(error: &easemob::Error) -> Self {
-        let reason = match error.kind {
-            Kind::InvalidRequest => ErrorReason::InvalidRequest,
-            Kind::MessageTooLarge => ErrorReason::MessageTooLarge,
-            Kind::TokenRefused | Kind::CredentialsRejected => {
-                ErrorReason::EasemobCredentialsRejected
-            }
-            Kind::QuotaExceeded => ErrorReason::QuotaExceeded,
-            Kind::PlanLimitReached => ErrorReason::PlanLimitReached,
-            Kind::FeatureNotEnabled => ErrorReason::FeatureNotEnabled,
-            Kind::AppNotFound => ErrorReason::EasemobAppNotFound,
-            Kind::Refused => ErrorReason::EasemobRefused,
-            Kind::Unreachable => ErrorReason::EasemobUnreachable,
-            Kind::Busy => ErrorReason::EasemobBusy,
-            Kind::FileTooLarge => ErrorReason::FileTooLarge,
-            Kind::FileNotFound => ErrorReason::FileNotFound,
-            Kind::FileExpired => ErrorReason::FileExpired,
-            Kind::UploadInterrupted => ErrorReason::UploadInterrupted,
-            Kind::OutcomeUnknown => ErrorReason::OutcomeUnknown,
-        };
+        let reason = reason_of(error.kind);
         let what = match &error.description {
             Some(description) => format!("{} ({description})", error.what),
             None => error.what.clone(),
@@ -328,6 +332,31 @@ mod tests {
     use tonic_types::StatusExt;
 
     use super::*;
+    use crate::easemob::Kind;
+
+    #[test]
+    fn a_failure_has_one_reason_for_callers_and_for_metrics() {
+        let upload = [
+            media::Error::OutOfOrder("a chunk too many"),
+            media::Error::Invalid("chunk", "is too large"),
+            media::Error::Incomplete("the stream ended"),
+            media::Error::Mismatch("the sums differ".to_owned()),
+            media::Error::TooLarge {
+                what: media::Section::File,
+                limit: 1,
+            },
+        ];
+        let failures = upload.into_iter().map(Failure::Upload).chain([
+            Failure::Easemob(easemob::Error::new(Kind::Busy, "Easemob answered 503")),
+            Failure::DeadlineExceeded,
+            Failure::Overloaded,
+            Failure::ShuttingDown,
+            Failure::Internal,
+        ]);
+        for failure in failures {
+            assert_eq!(Problem::from(&failure).reason(), failure.reason());
+        }
+    }
 
     /// Bytes of a status on the wire.
     fn header_bytes(status: Status) -> usize {

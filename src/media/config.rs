@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// Uploads and downloads at once, over all connections. One more is refused at once, as
     /// OVERLOADED. With the default HTTP/2 windows each may hold about 450 KiB, these included, and up to
-    /// 1 MiB more where the caller compresses its messages.
+    /// 1 MiB more where the caller compresses its messages. Half of them are divided among the apps, so that
+    /// no app can take all.
     pub transfers_in_flight: usize,
     /// How long a caller's stream may stand still before its upload is given up.
     #[serde(with = "humantime_serde")]

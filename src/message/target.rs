@@ -38,6 +38,17 @@ impl Kind {
         Self::ChatroomMembers,
     ];
 
+    /// Name in metrics and spans.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Users => "users",
+            Self::Groups => "groups",
+            Self::GroupMembers => "group_members",
+            Self::Chatrooms => "chatrooms",
+            Self::ChatroomMembers => "chatroom_members",
+        }
+    }
+
     /// Path of the endpoint below the app's base URL.
     pub fn path(self) -> &'static str {
         match self {

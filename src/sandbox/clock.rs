@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// A clock that clones share.
 #[derive(Debug, Clone)]
@@ -12,6 +12,8 @@ pub struct Clock(Arc<Inner>);
 struct Inner {
     /// `None` for a clock that moves only when told to.
     started: Option<Instant>,
+    /// What time it was when it began.
+    began: SystemTime,
     /// Nanoseconds that the clock was moved on by hand: 584 years fit.
     ahead: AtomicU64,
 }
@@ -30,6 +32,7 @@ impl Clock {
     fn new(started: Option<Instant>) -> Self {
         Self(Arc::new(Inner {
             started,
+            began: SystemTime::now(),
             ahead: AtomicU64::new(0),
         }))
     }
@@ -38,6 +41,11 @@ impl Clock {
     pub fn advance(&self, by: Duration) {
         let by = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
         self.0.ahead.fetch_add(by, Ordering::Relaxed);
+    }
+
+    /// When the clock was made, by the system's calendar.
+    pub(super) fn began(&self) -> SystemTime {
+        self.0.began
     }
 
     /// Time since the clock was made.

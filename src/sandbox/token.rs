@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, StatusCode};
@@ -10,24 +10,32 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::State;
+use super::agora::{self, Flaw};
 use super::answer::Answer;
-use super::config::{Config, TokenUnit};
+use super::config::TokenUnit;
 use super::locked;
 use super::refusal::Refusal;
 
 /// What every token of the API begins with.
 const PREFIX: &str = "YWMt";
 
+const EXPIRED: &str = "Unable to authenticate due to expired access token";
+const CORRUPT: &str = "Unable to authenticate due to corrupt access token";
+
 /// Most tokens known at once; the oldest are forgotten first.
 const MOST: usize = 10_000;
 
 /// Answers `POST /token`.
-pub(super) fn issue(sandbox: &State, body: &[u8]) -> Result<Answer, Refusal> {
+pub(super) fn issue(sandbox: &State, headers: &HeaderMap, body: &[u8]) -> Result<Answer, Refusal> {
     let config = &sandbox.config;
-    let request = Request::read(body, config)?;
+    let settings = sandbox.settings.load();
+    let request = match Request::read(body, sandbox)? {
+        Grant::ClientCredentials(request) => request,
+        Grant::Agora => return exchange(sandbox, headers),
+    };
     let lifetime = match (sandbox.tokens.forced_ttl(), request.ttl) {
         (Some(forced), _) => Some(forced),
-        (None, None) => Some(config.token_ttl),
+        (None, None) => Some(settings.token_ttl),
         (None, Some(0)) => None,
         (None, Some(ttl)) => Some(config.token_unit.duration(ttl)),
     };
@@ -52,6 +60,63 @@ pub(super) fn issue(sandbox: &State, body: &[u8]) -> Result<Answer, Refusal> {
     ))
 }
 
+/// One of our tokens for one that the client has made: good as long as that one.
+fn exchange(sandbox: &State, headers: &HeaderMap) -> Result<Answer, Refusal> {
+    let token = bearer(headers)?;
+    let until = agora::verify(sandbox, token).map_err(refuse_agora)?;
+
+    #[derive(Serialize)]
+    struct Body<'a> {
+        access_token: &'a str,
+        expire_timestamp: u64,
+    }
+    Ok(Answer::json(
+        StatusCode::OK,
+        &Body {
+            access_token: &sandbox.tokens.add(Some(until)),
+            expire_timestamp: agora::timestamp_ms(sandbox, until),
+        },
+    ))
+}
+
+/// Lets a call pass that carries a token which is good now: one that we issued, or one that the client
+/// has made by itself.
+pub(super) fn check(sandbox: &State, headers: &HeaderMap) -> Result<(), Refusal> {
+    let token = bearer(headers)?;
+    if token.starts_with(agora::PREFIX) {
+        return agora::verify(sandbox, token)
+            .map(drop)
+            .map_err(refuse_agora);
+    }
+    sandbox.tokens.check(token, sandbox.config.clock.now())
+}
+
+fn refuse(error: &'static str, text: &'static str) -> Refusal {
+    Refusal::new(StatusCode::UNAUTHORIZED, error, text)
+}
+
+fn refuse_agora(flaw: Flaw) -> Refusal {
+    match flaw {
+        Flaw::Corrupt => refuse("auth_bad_access_token", CORRUPT),
+        Flaw::Foreign => refuse("auth_bad_access_token", "Unable to authenticate"),
+        Flaw::Expired => refuse("unauthorized", EXPIRED),
+        Flaw::NoPrivilege => refuse("unauthorized", "No admin user access authorized"),
+    }
+}
+
+/// The token that a call carries; empty where the header is none of ours.
+fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
+    let Some(authorization) = headers.get(AUTHORIZATION) else {
+        // The same words as for an expired one.
+        return Err(refuse("unauthorized", EXPIRED));
+    };
+    let authorization = authorization.to_str().unwrap_or_default();
+    Ok(match authorization.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token,
+        _ => "",
+    })
+}
+
 impl TokenUnit {
     fn duration(self, count: u64) -> Duration {
         match self {
@@ -68,18 +133,26 @@ impl TokenUnit {
     }
 }
 
+/// What a client asks by.
+enum Grant {
+    ClientCredentials(Request),
+    /// By a token that it has made, in the header.
+    Agora,
+}
+
 /// What of a token request matters once it is found to be right.
 struct Request {
     ttl: Option<u64>,
 }
 
 impl Request {
-    fn read(body: &[u8], config: &Config) -> Result<Self, Refusal> {
+    fn read(body: &[u8], sandbox: &State) -> Result<Grant, Refusal> {
+        let config = &sandbox.config;
         let fields: Map<String, Value> =
             serde_json::from_slice(body).map_err(|_| Refusal::invalid("not a JSON object"))?;
         let known = ["grant_type", "client_id", "client_secret", "ttl"];
         if let Some(field) = fields.keys().find(|name| !known.contains(&name.as_str()))
-            && config.strict
+            && sandbox.settings.load().strict
         {
             return Err(Refusal::invalid(format!("unknown field {field:?}")));
         }
@@ -88,6 +161,7 @@ impl Request {
         let grant = |text| Refusal::new(StatusCode::BAD_REQUEST, "invalid_grant", text);
         match text(&fields, "grant_type")? {
             "client_credentials" => {}
+            "agora" => return Ok(Grant::Agora),
             "" => return Err(argument("grant_type must be provided.")),
             _ => return Err(grant("grant_type must be client_credentials")),
         }
@@ -99,12 +173,12 @@ impl Request {
         match text(&fields, "client_secret")? {
             // Without a full stop, unlike its neighbour.
             "" => return Err(argument("client_secret must be provided")),
-            secret if secret != config.client_secret => {
+            secret if secret != *locked(&sandbox.tokens.client_secret) => {
                 return Err(grant("client_secret does not match"));
             }
             _ => {}
         }
-        Ok(Self { ttl })
+        Ok(Grant::ClientCredentials(Self { ttl }))
     }
 }
 
@@ -130,6 +204,8 @@ fn ttl(value: &Value) -> Result<u64, Refusal> {
 pub(super) struct Tokens {
     issued: Mutex<Issued>,
     forced_ttl: Mutex<Option<Duration>>,
+    /// The one that is asked for.
+    client_secret: Mutex<String>,
 }
 
 #[derive(Default)]
@@ -139,17 +215,23 @@ struct Issued {
 }
 
 struct Token {
-    /// `None` for never.
+    issued: SystemTime,
+    /// By the sandbox's clock; `None` for never.
     expires: Option<Duration>,
     revoked: bool,
 }
 
 impl Tokens {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(client_secret: &str) -> Self {
         Self {
             issued: Mutex::default(),
             forced_ttl: Mutex::new(None),
+            client_secret: Mutex::new(client_secret.to_owned()),
         }
+    }
+
+    pub(super) fn set_client_secret(&self, secret: String) {
+        *locked(&self.client_secret) = secret;
     }
 
     /// Makes every token from now on live so long, whatever the request asks for.
@@ -165,8 +247,11 @@ impl Tokens {
         let random = std::iter::repeat_with(fastrand::alphanumeric).take(64);
         let token: String = PREFIX.chars().chain(random).collect();
         let mut issued = locked(&self.issued);
-        let revoked = false;
-        let entry = Token { expires, revoked };
+        let entry = Token {
+            issued: SystemTime::now(),
+            expires,
+            revoked: false,
+        };
         issued.tokens.insert(token.clone(), entry);
         issued.order.push_back(token.clone());
         if issued.order.len() > MOST
@@ -183,35 +268,76 @@ impl Tokens {
         }
     }
 
-    /// Lets a call pass that carries a token which is good now.
-    pub(super) fn check(&self, headers: &HeaderMap, now: Duration) -> Result<(), Refusal> {
-        let refuse = |error, text| Err(Refusal::new(StatusCode::UNAUTHORIZED, error, text));
-        let expired = "Unable to authenticate due to expired access token";
-        let Some(authorization) = headers.get(AUTHORIZATION) else {
-            // The same words as for an expired one.
-            return refuse("unauthorized", expired);
-        };
-        let authorization = authorization.to_str().unwrap_or_default();
-        let token = match authorization.split_once(' ') {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token,
-            _ => "",
-        };
+    /// Refuses the token of this call from now on.
+    pub(super) fn revoke(&self, headers: &HeaderMap) {
+        let token = bearer(headers).unwrap_or_default();
+        if let Some(token) = locked(&self.issued).tokens.get_mut(token) {
+            token.revoked = true;
+        }
+    }
+
+    /// The newest, oldest of them first.
+    pub(super) fn list(&self, limit: usize, now: Duration) -> Vec<Listed> {
+        let issued = locked(&self.issued);
+        let newest = issued.order.iter().rev().take(limit);
+        let mut listed: Vec<_> = newest
+            .filter_map(|name| {
+                let token = issued.tokens.get(name)?;
+                let left = token.expires.map(|at| at.saturating_sub(now));
+                Some(Listed {
+                    token: shortened(name),
+                    issued: humantime::format_rfc3339_millis(token.issued).to_string(),
+                    seconds_left: left.map(|left| left.as_secs()),
+                    good: !token.revoked && token.expires.is_none_or(|at| at > now),
+                    revoked: token.revoked,
+                })
+            })
+            .collect();
+        listed.reverse();
+        listed
+    }
+
+    /// Lets a token pass that was issued and is good now.
+    fn check(&self, token: &str, now: Duration) -> Result<(), Refusal> {
         if !token.starts_with(PREFIX) {
-            let corrupt = "Unable to authenticate due to corrupt access token";
-            return refuse("auth_bad_access_token", corrupt);
+            return Err(refuse("auth_bad_access_token", CORRUPT));
         }
         match locked(&self.issued).tokens.get(token) {
             // Issued by another cluster or for another app, as far as the API can tell.
-            None => refuse("auth_bad_access_token", "Unable to authenticate"),
+            None => Err(refuse("auth_bad_access_token", "Unable to authenticate")),
             Some(token) if token.revoked => {
-                refuse("unauthorized", "Unable to authenticate (OAuth)")
+                Err(refuse("unauthorized", "Unable to authenticate (OAuth)"))
             }
             Some(Token {
                 expires: Some(at), ..
-            }) if *at <= now => refuse("unauthorized", expired),
+            }) if *at <= now => Err(refuse("unauthorized", EXPIRED)),
             Some(_) => Ok(()),
         }
     }
+}
+
+/// A token as it is shown.
+#[derive(Serialize)]
+pub(super) struct Listed {
+    token: String,
+    issued: String,
+    /// `None` for one that never expires.
+    seconds_left: Option<u64>,
+    good: bool,
+    revoked: bool,
+}
+
+/// The token that a call carries, as much of it as tells it from others and is of no use.
+pub(super) fn shown(headers: &HeaderMap) -> Option<String> {
+    bearer(headers).ok().map(shortened)
+}
+
+fn shortened(token: &str) -> String {
+    let (first, last) = (8, 4);
+    if token.len() < 4 * (first + last) || !token.is_ascii() {
+        return "…".to_owned();
+    }
+    format!("{}…{}", &token[..first], &token[token.len() - last..])
 }
 
 #[cfg(test)]
@@ -220,7 +346,7 @@ mod tests {
 
     use super::*;
     use crate::sandbox::testing::{ask_token, send, text_to, token, token_request};
-    use crate::sandbox::{Clock, Endpoint, Rate, Sandbox};
+    use crate::sandbox::{Clock, Config, Endpoint, Rate, Sandbox};
 
     const DAY: u64 = 24 * 60 * 60;
 
@@ -410,8 +536,7 @@ mod tests {
 
     #[test]
     fn no_token_at_all_counts_as_an_expired_one() {
-        let refusal = Tokens::new().check(&HeaderMap::new(), Duration::ZERO);
-        let refusal = refusal.unwrap_err();
+        let refusal = bearer(&HeaderMap::new()).unwrap_err();
         assert_eq!(refusal.status, 401);
         assert_eq!(refusal.error, "unauthorized");
         let expired = "Unable to authenticate due to expired access token";
@@ -420,12 +545,8 @@ mod tests {
 
     #[test]
     fn the_oldest_token_is_forgotten_when_there_are_too_many() {
-        let tokens = Tokens::new();
-        let check = |token: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
-            tokens.check(&headers, Duration::ZERO).is_ok()
-        };
+        let tokens = Tokens::new("");
+        let check = |token: &str| tokens.check(token, Duration::ZERO).is_ok();
         let first = tokens.add(None);
         let second = tokens.add(None);
         for _ in 0..MOST - 2 {

@@ -9,6 +9,8 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
+use super::tls;
+
 /// Where the gateway listens, and how much of it one caller may take.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -17,7 +19,7 @@ pub struct Config {
     /// are until `auth` is set up.
     pub listen: SocketAddr,
 
-    /// Address and port of the operations pages (`/livez`, `/readyz`). Plain HTTP without
+    /// Address and port of the operations pages (`/livez`, `/readyz`, `/metrics`). Plain HTTP without
     /// authentication: keep it inside the cluster.
     pub operations_listen: SocketAddr,
 
@@ -37,6 +39,15 @@ pub struct Config {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub drain_timeout: Duration,
+
+    /// How often certificates, the file of callers and secrets are looked at. What has changed is used
+    /// once two looks find the same; SIGHUP has it used at once.
+    #[serde(
+        deserialize_with = "positive",
+        serialize_with = "humantime_serde::serialize"
+    )]
+    #[schemars(with = "String")]
+    pub reload_interval: Duration,
 
     /// How many threads serve connections, each with a runtime and a client for Easemob of its own,
     /// so that a request stays on its thread. Left out: one a core.
@@ -81,7 +92,8 @@ pub struct Config {
     pub connection_age_grace: Duration,
 
     /// Requests in work at once, over all connections. One more is refused at once, instead of
-    /// waiting until its caller has given up.
+    /// waiting until its caller has given up. Where there are several apps, each has a share of its own
+    /// that no other can take: seven sixteenths of all, divided by their number.
     #[serde(deserialize_with = "within::<_, _, 1, 1_000_000>")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_requests_in_flight: usize,
@@ -105,6 +117,10 @@ pub struct Config {
 
     /// What we allow a peer within one HTTP/2 connection.
     pub http2: Http2,
+
+    /// TLS 1.2 and 1.3 on the gRPC port. Left out: plaintext, for loopback and for a mesh that encrypts.
+    /// The files are read again whenever they change; a connection keeps what it began with.
+    pub tls: tls::Config,
 }
 
 impl Default for Config {
@@ -115,6 +131,7 @@ impl Default for Config {
             default_deadline: Duration::from_secs(15),
             max_deadline: Duration::from_secs(600),
             drain_timeout: Duration::from_secs(40),
+            reload_interval: Duration::from_secs(5),
             shards: None,
             max_connections: 1000,
             max_handshakes: 256,
@@ -126,6 +143,7 @@ impl Default for Config {
             requests_per_send_stream: 32,
             max_request_bytes: 1024 * 1024,
             http2: Http2::default(),
+            tls: tls::Config::default(),
         }
     }
 }

@@ -18,7 +18,8 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, sleep, timeout_at},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_rustls::server::TlsStream;
+use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 use tonic::{body::Body, transport::server::TcpConnectInfo};
 use tower::{Service, ServiceExt};
 use tracing::debug;
@@ -28,8 +29,13 @@ use super::{
     places::Place,
     preface::{self, Prefaced},
     request_body::RequestBody,
+    tls::Tls,
 };
 use crate::grpc::ConnectionEnding;
+use crate::{
+    caller::Identity,
+    metrics::{Handshake, Handshakes},
+};
 
 /// What answers the requests: in practice tonic's routes below the layers of the gateway.
 pub trait GrpcService:
@@ -60,12 +66,16 @@ impl<S> GrpcService for S where
 #[derive(Debug)]
 pub(super) struct Rules {
     pub(super) config: Config,
+    /// None: plaintext.
+    pub(super) tls: Option<Arc<Tls>>,
     /// A permit for each connection being served.
     pub(super) served: Arc<Semaphore>,
     /// Cancelled when connections are to finish.
     pub(super) draining: CancellationToken,
     /// Cancelled when they are to end.
     pub(super) cut: CancellationToken,
+    /// How the handshakes went.
+    pub(super) handshakes: Handshakes,
 }
 
 /// A connection that nobody has looked at yet.
@@ -117,19 +127,25 @@ pub(super) async fn serve<S: GrpcService>(
         remote_addr: Some(peer),
     };
     let mut place = arrival.place;
-    let (io, _permit) = tokio::select! {
-        shaken = timeout_at(arrival.handshake_until, handshake(socket, &rules)) => match shaken {
-            Ok(Ok(ready)) => ready,
+    let (io, identity, _permit) = tokio::select! {
+        shaken = timeout_at(arrival.handshake_until, handshake(socket, peer, &rules)) => match shaken {
+            Ok(Ok(ready)) => {
+                rules.handshakes.ended(Handshake::Served);
+                ready
+            }
             Ok(Err(error)) => {
+                rules.handshakes.ended(Handshake::Failed);
                 debug!(%peer, %error, "a handshake failed");
                 return;
             }
             Err(_) => {
+                rules.handshakes.ended(Handshake::TimedOut);
                 debug!(%peer, "a handshake took too long, or no place came free");
                 return;
             }
         },
         () = place.lost() => {
+            rules.handshakes.ended(Handshake::GaveWay);
             debug!(%peer, "a handshake gave way to a newer one");
             return;
         }
@@ -143,6 +159,9 @@ pub(super) async fn serve<S: GrpcService>(
         let mut request = request.map(|body| Body::new(RequestBody(body)));
         request.extensions_mut().insert(connected.clone());
         request.extensions_mut().insert(told.clone());
+        if let Some(identity) = &identity {
+            request.extensions_mut().insert(Arc::clone(identity));
+        }
         service.clone().oneshot(request)
     });
     let builder = builder(&rules.config, tasks);
@@ -166,17 +185,29 @@ pub(super) async fn serve<S: GrpcService>(
     }
 }
 
-/// All that a peer has to get right before it is served. TLS, once there is any, is its first step.
+/// A connection as its peer wanted it.
+type Io = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+
+/// All that a peer has to get right before it is served: TLS and whom its certificate names, if there is
+/// any, the first bytes of HTTP/2, and a place.
 async fn handshake(
     socket: TcpStream,
+    peer: SocketAddr,
     rules: &Rules,
-) -> std::io::Result<(Prefaced<TcpStream>, OwnedSemaphorePermit)> {
-    let io = preface::read(socket).await?;
+) -> std::io::Result<(Prefaced<Io>, Option<Arc<Identity>>, OwnedSemaphorePermit)> {
+    let (io, identity) = match &rules.tls {
+        None => (Either::Left(socket), None),
+        Some(tls) => {
+            let (stream, identity) = tls.accept(socket, peer).await?;
+            (Either::Right(stream), identity.map(Arc::new))
+        }
+    };
+    let io = preface::read(io).await?;
     let permit = Arc::clone(&rules.served)
         .acquire_owned()
         .await
         .expect("nobody closes the semaphore");
-    Ok((io, permit))
+    Ok((io, identity, permit))
 }
 
 fn builder(config: &Config, tasks: TaskTracker) -> http2::Builder<Executor> {

@@ -1,19 +1,30 @@
 //! The gateway's parts, each built once and handed to the floor above it: apps and tokens for the
 //! process, connections to Easemob and the service for each shard.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use tokio::{runtime::Handle, sync::Semaphore, time::sleep};
+use opentelemetry::KeyValue;
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, Semaphore},
+    time::sleep,
+};
 use tokio_util::sync::CancellationToken;
 
-use super::{Config, DrainReport, GrpcService, Listener, Readiness, Shard, serve};
+use super::{Config, DrainReport, GrpcService, Listener, Readiness, Shard, Watch, serve};
 use crate::{
-    app::Apps,
-    delivery::{self, Delivery, Transfers, Upstream},
-    easemob,
-    grpc::{self, Bounds, Messaging, Timeouts},
+    app::{App, Apps},
+    caller::{self, Callers},
+    delivery::{self, Delivery, Shares, Transfers, Upstream},
+    easemob::{self, Tokens},
+    grpc::{self, Auth, Bounds, Messaging, Timeouts},
     media,
+    metrics::{Gauge, Metrics, Registry},
     store::{self, Store},
+    trace::Tracer,
 };
 
 /// A gateway, ready to be served.
@@ -22,35 +33,48 @@ pub struct Gateway {
     config: Config,
     delivery: delivery::Config,
     apps: Arc<Apps>,
+    auth: Auth,
+    callers: caller::Config,
     upstreams: Vec<Arc<Upstream>>,
     bounds: Bounds,
     streams: Arc<Semaphore>,
+    requests: Shares,
     transfers: Transfers,
     store: Arc<Store>,
     readiness: Readiness,
+    registry: Registry,
+    reload: Arc<Notify>,
 }
 
 impl Gateway {
-    /// Builds what the shards share. Must be called on the runtime that is to fetch the tokens: not
+    /// Builds what the shards share, for callers who prove who they are as the section `auth` says. Must be called on the runtime that is to fetch the tokens: not
     /// a shard's, so that a busy shard does not let them expire.
     pub fn new(
         apps: Apps,
+        (callers, known): (caller::Config, Callers),
         config: Config,
         delivery: delivery::Config,
         media: media::Config,
         store: &store::Config,
+        registry: Registry,
     ) -> anyhow::Result<Self> {
         let runtime = Handle::try_current()?;
         let upstreams: Result<Vec<_>, easemob::SetupError> = apps
             .iter()
             .map(|app| {
-                let tokens = easemob::tokens(app, runtime.clone())?;
+                let Metrics { calls, gauges, .. } = registry.metrics();
+                let tokens = easemob::tokens(app, runtime.clone(), calls, gauges)?;
                 Ok(Upstream::new(Arc::clone(app), tokens))
             })
             .collect();
-        Ok(Self {
+        let names = || apps.iter().map(|app| Arc::clone(&app.name));
+        let gateway = Self {
             upstreams: upstreams?,
+            requests: Shares::new(request_places(&config, names().count()), names()),
+            transfers: Transfers::new(media, names()),
             apps: Arc::new(apps),
+            auth: Auth::new(&callers, known),
+            callers,
             bounds: Bounds {
                 in_flight: Arc::new(Semaphore::new(config.max_requests_in_flight)),
                 max_request_bytes: config.max_request_bytes,
@@ -58,14 +82,30 @@ impl Gateway {
                     default: config.default_deadline,
                     max: config.max_deadline,
                 },
+                tracer: Arc::default(),
             },
             streams: Arc::new(Semaphore::new(config.max_send_streams)),
-            transfers: Transfers::new(media),
             store: Arc::new(Store::open(store, &runtime)?),
             readiness: Readiness::new(),
+            reload: Arc::default(),
             config,
             delivery,
-        })
+            registry,
+        };
+        gateway.observe();
+        Ok(gateway)
+    }
+
+    /// The same, with traces of this tracer. Without one, requests have IDs, and nothing is recorded.
+    pub fn with_tracer(mut self, tracer: Arc<Tracer>) -> Self {
+        self.bounds.tracer = tracer;
+        self
+    }
+
+    /// Reads its files again whenever this is notified, and not only every few seconds.
+    pub fn reload_when(mut self, asked: Arc<Notify>) -> Self {
+        self.reload = asked;
+        self
     }
 
     /// Serves until `shutdown` is cancelled and what was then under way has ended.
@@ -76,8 +116,37 @@ impl Gateway {
     ) -> anyhow::Result<DrainReport> {
         let config = self.config.clone();
         let readiness = self.readiness.clone();
+        let registry = self.registry.clone();
+        let watch = self.watch(&listener);
         let service = move |shard: &Shard| self.service(shard);
-        serve(listener, &config, &readiness, service, shutdown).await
+        tokio::select! {
+            report = serve(listener, &config, &readiness, &registry, service, shutdown) => report,
+            never = watch.run() => match never {},
+        }
+    }
+
+    /// The files that may change while it is served.
+    fn watch(&self, listener: &Listener) -> Watch {
+        let mut watch = Watch::new(self.config.reload_interval, Arc::clone(&self.reload));
+        if let Some(tls) = listener.tls.clone() {
+            let files = self.config.tls.files();
+            watch.add("server.tls", files, move |files| tls.replace(files));
+        }
+        if let Some(file) = self.callers.callers_file.clone() {
+            let (callers, auth) = (self.callers.clone(), self.auth.clone());
+            let apps = Arc::clone(&self.apps);
+            watch.add("auth.callers_file", [file], move |files| {
+                let contents = files.first().map_or(&[][..], Vec::as_slice);
+                let known = |app: &str| apps.iter().any(|known| *known.name == *app);
+                auth.replace(callers.reload(contents, &known)?);
+                Ok(())
+            });
+        }
+        for upstream in &self.upstreams {
+            let (app, tokens) = (upstream.app(), upstream.tokens());
+            watch_app(&mut watch, app, tokens);
+        }
+        watch
     }
 
     /// The service of one shard, with connections to Easemob of its own.
@@ -85,17 +154,21 @@ impl Gateway {
         // What waits for its turn still has a whole call before it; a transfer has only to be told.
         let longest_call = self.apps.iter().map(|app| app.timeouts.call).max();
         let longest_call = longest_call.unwrap_or_default();
+        let metrics = self.registry.metrics();
         let delivery = Delivery::new(
             self.upstreams.iter().cloned(),
             &self.delivery,
             shard.tasks.clone(),
             self.closing(shard, longest_call),
+            self.requests.clone(),
             self.transfers
                 .until(self.closing(shard, Duration::from_secs(2))),
             Arc::clone(&self.store),
+            metrics,
         )?;
         let messaging = Messaging {
             apps: Arc::clone(&self.apps),
+            auth: self.auth.clone(),
             delivery: Arc::new(delivery),
             timeouts: self.bounds.timeouts,
             streams: Arc::clone(&self.streams),
@@ -103,7 +176,44 @@ impl Gateway {
             requests_per_stream: self.config.requests_per_send_stream,
         };
         let health = self.readiness.health_service();
-        Ok(grpc::service(messaging, &self.bounds, health))
+        Ok(grpc::service(messaging, &self.bounds, &metrics.rpc, health))
+    }
+
+    /// Has metrics tell what all shards share.
+    fn observe(&self) {
+        let gauges = &self.registry.metrics().gauges;
+        let version = KeyValue::new("version", env!("CARGO_PKG_VERSION"));
+        gauges.observe(Gauge::Build, &[version], || Some(1.0));
+        let began = Instant::now();
+        gauges.observe(Gauge::Uptime, &[], move || {
+            Some(began.elapsed().as_secs_f64())
+        });
+        let requests = Arc::clone(&self.bounds.in_flight);
+        let limit = self.config.max_requests_in_flight;
+        gauges.observe_places(
+            (Gauge::RequestsActive, Gauge::RequestsLimit),
+            &[],
+            limit,
+            move || limit.saturating_sub(requests.available_permits()),
+        );
+        let store = Arc::clone(&self.store);
+        gauges.observe(Gauge::RecordsActive, &[], move || {
+            u32::try_from(store.usage().records).ok().map(f64::from)
+        });
+        let (store, limit) = (Arc::clone(&self.store), self.store.usage().max_bytes);
+        gauges.observe_places(
+            (Gauge::RecordBytes, Gauge::RecordBytesLimit),
+            &[],
+            limit,
+            move || store.usage().bytes,
+        );
+        let transfers = self.transfers.clone();
+        gauges.observe_places(
+            (Gauge::TransfersActive, Gauge::TransfersLimit),
+            &[],
+            transfers.config().transfers_in_flight,
+            move || transfers.active(),
+        );
     }
 
     /// Cancelled when this much is left of the drain. Until then a drain goes on with what there is, so
@@ -120,5 +230,34 @@ impl Gateway {
             token.cancel();
         });
         closing
+    }
+}
+
+/// Places for requests that the apps share. Where there are several, some of the process's places are left
+/// for requests of which nobody knows yet to which app they go, and for those that are being refused.
+fn request_places(config: &Config, apps: usize) -> usize {
+    let places = config.max_requests_in_flight;
+    if apps > 1 {
+        places - places / 8
+    } else {
+        places
+    }
+}
+
+/// The secret and the certificates of an app. The token that there is serves until there is another.
+fn watch_app(watch: &mut Watch, app: &Arc<App>, tokens: &Arc<Tokens>) {
+    for (setting, outside) in app.outside() {
+        let Some(file) = outside.file() else { continue };
+        let (app, tokens) = (Arc::clone(app), Arc::clone(tokens));
+        let what = format!("apps.{}.{setting}", app.name);
+        watch.add(what, [file.to_owned()], move |contents| {
+            let content = contents.first().map(Vec::as_slice).unwrap_or_default();
+            let outside = app.outside().find(|(name, _)| *name == setting);
+            let taken = outside.map(|(_, outside)| outside.take(content));
+            if taken.transpose().map_err(anyhow::Error::msg)? == Some(true) {
+                tokens.renew();
+            }
+            Ok(())
+        });
     }
 }

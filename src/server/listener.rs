@@ -1,12 +1,12 @@
 //! Listening sockets, and an accept loop's one step that survives a full file table.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use tokio::net::{TcpListener, TcpStream};
 use tracing::warn;
 
-use super::Config;
+use super::{Config, tls::Tls};
 
 /// After a failure to accept. Nearly always the process has no file left; the connection stays in
 /// the kernel's queue, and asking again at once would burn a core until one is free.
@@ -18,12 +18,14 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub struct Listener {
     pub(super) grpc: TcpListener,
     pub(super) operations: TcpListener,
+    pub(super) tls: Option<Arc<Tls>>,
 }
 
 impl Listener {
-    /// Opens both ports.
+    /// Opens both ports, and reads the certificates.
     pub async fn bind(config: &Config) -> anyhow::Result<Self> {
         Ok(Self {
+            tls: Tls::load(&config.tls)?,
             grpc: bind(config.listen, "server.listen").await?,
             operations: bind(config.operations_listen, "server.operations_listen").await?,
         })

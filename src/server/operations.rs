@@ -8,7 +8,7 @@ use std::{convert::Infallible, time::Duration};
 use axum::{
     Router,
     extract::State,
-    http::{StatusCode, Uri},
+    http::{HeaderName, StatusCode, Uri, header::CONTENT_TYPE},
     response::IntoResponse,
     routing::get,
 };
@@ -26,6 +26,7 @@ use super::{
     listener::accept,
     places::{Place, Places},
 };
+use crate::metrics::Registry;
 
 /// A few scrapers and probes are all that come here.
 const MAX_CONNECTIONS: usize = 64;
@@ -36,16 +37,20 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 /// No request here has a head anywhere near this, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
 
-const PAGES: &str = "/livez   200 while the process runs\n\
-                     /readyz  200 while it takes calls, else 503\n";
+const PAGES: &str = "/livez    200 while the process runs\n\
+                     /readyz   200 while it takes calls, else 503\n\
+                     /metrics  what it measures, as Prometheus text\n";
+
+/// Prometheus asks for the newest form that it knows; this is the one that every version reads.
+const TEXT: [(HeaderName, &str); 1] = [(CONTENT_TYPE, prometheus::TEXT_FORMAT)];
 
 /// The pages.
-pub(super) fn router(readiness: Readiness) -> Router {
+pub(super) fn router(readiness: Readiness, registry: Registry) -> Router {
     Router::new()
         .route("/livez", get(|| async { "alive\n" }))
-        .route("/readyz", get(readyz))
+        .route("/readyz", get(readyz).with_state(readiness))
+        .route("/metrics", get(metrics).with_state(registry))
         .fallback(not_found)
-        .with_state(readiness)
 }
 
 async fn readyz(State(readiness): State<Readiness>) -> impl IntoResponse {
@@ -53,6 +58,17 @@ async fn readyz(State(readiness): State<Readiness>) -> impl IntoResponse {
         Phase::Ready => (StatusCode::OK, "ready\n"),
         Phase::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
         Phase::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+    }
+}
+
+async fn metrics(State(registry): State<Registry>) -> impl IntoResponse {
+    match registry.text() {
+        Ok(text) => (StatusCode::OK, TEXT, text),
+        Err(error) => {
+            tracing::error!(%error, "the metrics cannot be written");
+            let text = "the metrics cannot be written: the log says why\n".to_owned();
+            (StatusCode::INTERNAL_SERVER_ERROR, TEXT, text)
+        }
     }
 }
 

@@ -32,6 +32,11 @@ impl Places {
         }
     }
 
+    /// How many are taken.
+    pub(super) fn taken(&self) -> usize {
+        lock(&self.taken).holders.len()
+    }
+
     /// Takes a place, the oldest one's if there is no other.
     pub(super) fn take(&self) -> Place {
         let (holder, lost) = oneshot::channel();

@@ -23,7 +23,38 @@ use super::{
     operations,
     places::Places,
     shard::{Shard, Shards},
+    tls::Tls,
 };
+use crate::metrics::{Gauge, Gauges, Metrics, Registry};
+
+/// Has metrics tell who is connected.
+fn observe(
+    gauges: &Gauges,
+    config: &Config,
+    readiness: &Readiness,
+    rules: &Arc<Rules>,
+    handshakes: &Places,
+) {
+    let readiness = readiness.clone();
+    gauges.observe(Gauge::Ready, &[], move || {
+        let ready = readiness.phase() == Phase::Ready;
+        Some(f64::from(u8::from(ready)))
+    });
+    let (served, limit) = (Arc::clone(&rules.served), config.max_connections);
+    gauges.observe_places(
+        (Gauge::ConnectionsActive, Gauge::ConnectionsLimit),
+        &[],
+        limit,
+        move || limit.saturating_sub(served.available_permits()),
+    );
+    let handshakes = handshakes.clone();
+    gauges.observe_places(
+        (Gauge::HandshakesActive, Gauge::HandshakesLimit),
+        &[],
+        config.max_handshakes,
+        move || handshakes.taken(),
+    );
+}
 
 /// After the connections were cut: for their calls to notice and end.
 const LAST_MOMENT: Duration = Duration::from_millis(500);
@@ -51,6 +82,7 @@ pub async fn serve<S, F>(
     listener: Listener,
     config: &Config,
     readiness: &Readiness,
+    registry: &Registry,
     factory: F,
     shutdown: CancellationToken,
 ) -> anyhow::Result<DrainReport>
@@ -58,18 +90,25 @@ where
     S: GrpcService,
     F: Fn(&Shard) -> anyhow::Result<S> + Send + Sync + 'static,
 {
-    let Listener { grpc, operations } = listener;
-    let pages = operations::router(readiness.clone());
+    let Listener {
+        grpc,
+        operations,
+        tls,
+    } = listener;
+    let pages = operations::router(readiness.clone(), registry.clone());
+    let metrics = registry.metrics();
     tokio::select! {
-        report = serve_grpc(grpc, config, readiness, factory, shutdown) => report,
+        report = serve_grpc(grpc, tls, config, readiness, metrics, factory, shutdown) => report,
         never = operations::serve(operations, pages) => match never {},
     }
 }
 
 async fn serve_grpc<S, F>(
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     config: &Config,
     readiness: &Readiness,
+    metrics: &Metrics,
     factory: F,
     shutdown: CancellationToken,
 ) -> anyhow::Result<DrainReport>
@@ -79,12 +118,15 @@ where
 {
     let rules = Arc::new(Rules {
         config: config.clone(),
+        tls,
         served: Arc::new(Semaphore::new(config.max_connections)),
         draining: CancellationToken::new(),
         cut: CancellationToken::new(),
+        handshakes: metrics.handshakes.clone(),
     });
     let mut shards = Shards::start(shard_count(config), &rules, factory).await?;
     let handshakes = Places::new(config.max_handshakes);
+    observe(&metrics.gauges, config, readiness, &rules, &handshakes);
 
     readiness.enter(Phase::Ready);
     loop {

@@ -28,7 +28,7 @@ pub use self::{
     record::{Files, Key, Record, Settlement, State, StoredFile, Unsent},
     redis::{Away, Health, Link, Redis, SetupError},
 };
-use crate::{media::Section, message::Fingerprint};
+use crate::{media::Section, message::Fingerprint, trace};
 
 /// Where the records are. Every operation is atomic: nothing comes between its look and its change.
 #[derive(Debug)]
@@ -53,6 +53,8 @@ pub struct Begin<'a> {
     pub resend_maybe_sent: bool,
     /// How long the claim lasts unless it is renewed.
     pub lease: Duration,
+    /// Where its trace is, for those who wait for it.
+    pub trace: Option<trace::Ids>,
 }
 
 /// What a request finds when it begins.
@@ -80,6 +82,8 @@ pub struct Claim {
 /// Another run that is under way.
 #[derive(Debug)]
 pub struct Running {
+    /// Where its trace is.
+    pub trace: Option<trace::Ids>,
     ended: CancellationToken,
     lease: Duration,
 }
@@ -90,6 +94,7 @@ impl Running {
         Self {
             ended: CancellationToken::new(),
             lease: look_again,
+            trace: None,
         }
     }
 
@@ -236,6 +241,7 @@ impl Store {
             Self::Redis(_) => Usage {
                 records: 0,
                 bytes: 0,
+                max_bytes: 0,
             },
         }
     }

@@ -1,85 +1,82 @@
-//! BESIDE: process-wide logs; set up by the commands alone.
+//! BESIDE: process-wide logs, traces and the export of metrics; set up by the commands alone.
 
-use std::io::IsTerminal as _;
+mod config;
+mod export;
+mod http_client;
+mod log;
+mod metrics;
+mod otlp;
+mod resource;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
+use std::sync::Arc;
 
-use crate::invalid::Field;
+pub use self::{
+    config::{Compression, Config, LogFormat, Protocol},
+    metrics::{push_last, registry},
+};
+use self::{export::Exports, log::Filter, otlp::Signal};
+use crate::trace::{Queue, Tracer};
 
-/// What the process tells about itself.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// Form of the log lines.
-    pub log_format: LogFormat,
-    /// What is logged: the least level, "error", "warn", "info", "debug" or "trace"; also module by
-    /// module, as in "warn,easemob_gateway=debug".
-    pub log_filter: String,
+/// The telemetry of this process, running.
+#[derive(Debug)]
+pub struct Telemetry {
+    filter: Option<Filter>,
+    tracer: Arc<Tracer>,
+    exports: Option<Exports>,
 }
 
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            log_format: LogFormat::Json,
-            log_filter: "info".to_owned(),
+/// Starts the telemetry of this process: logs on standard error, and exports where the settings say.
+/// Called once, by a command.
+pub fn start(config: &Config) -> anyhow::Result<Telemetry> {
+    let filter = log::start(config)?;
+    Ok(Telemetry {
+        filter: Some(filter),
+        ..export(config)?
+    })
+}
+
+/// Starts the exports alone: for several gateways in one process.
+pub fn export(config: &Config) -> anyhow::Result<Telemetry> {
+    let mut exports = None;
+    let mut queue = None;
+    if otlp::is_on(config, Signal::Traces) {
+        let runtime = export::runtime()?;
+        let entered = runtime.enter();
+        let exporter = otlp::span_exporter(config, &resource::resource(config))?;
+        drop(entered);
+        let spans = Arc::new(Queue::new(otlp::span_queue(config)));
+        queue = Some(Arc::clone(&spans));
+        let timeout = config.flush_timeout;
+        exports = Some(Exports::start(spans, exporter, runtime, timeout)?);
+    }
+    let tracer = Tracer::new(queue, otlp::sample_ratio(config))
+        .propagating(config.trace_easemob)
+        .with_baggage_keys(config.baggage_keys.iter().cloned());
+    Ok(Telemetry {
+        filter: None,
+        tracer: Arc::new(tracer),
+        exports,
+    })
+}
+
+impl Telemetry {
+    /// What begins traces.
+    pub fn tracer(&self) -> Arc<Tracer> {
+        Arc::clone(&self.tracer)
+    }
+
+    /// Changes what is logged.
+    pub fn set_log_filter(&self, filter: &str) -> anyhow::Result<()> {
+        match &self.filter {
+            Some(logs) => logs.set(filter),
+            None => Ok(()),
         }
     }
-}
 
-impl Config {
-    /// Notes at `field` what the logs cannot be started with.
-    pub fn check(&self, field: Field<'_>) -> Option<()> {
-        match EnvFilter::try_new(&self.log_filter) {
-            Ok(_) => Some(()),
-            Err(error) => field
-                .child("log_filter")
-                .refuse(format!("is not a log filter: {error}")),
+    /// Exports what still waits, within `flush_timeout`.
+    pub async fn stop(&self) {
+        if let Some(exports) = &self.exports {
+            exports.stop().await;
         }
     }
-}
-
-/// Form of the log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// One JSON object a line, for machines.
-    Json,
-    /// One line of text an event, for people.
-    Text,
-}
-
-/// Starts the logs of this process, on standard error. Called once, by a command.
-pub fn start(config: &Config) -> anyhow::Result<()> {
-    log_panics();
-    let filter = EnvFilter::try_new(&config.log_filter)?;
-    let registry = tracing_subscriber::registry().with(filter);
-    match config.log_format {
-        LogFormat::Json => registry
-            .with(
-                tracing_subscriber::fmt::layer()
-                    .json()
-                    .flatten_event(true)
-                    .with_writer(std::io::stderr),
-            )
-            .try_init()?,
-        LogFormat::Text => registry
-            .with(
-                tracing_subscriber::fmt::layer()
-                    .with_ansi(std::io::stderr().is_terminal())
-                    .with_writer(std::io::stderr),
-            )
-            .try_init()?,
-    }
-    Ok(())
-}
-
-/// A panic is a line in the log like any other, and without its text: that may quote a value.
-fn log_panics() {
-    std::panic::set_hook(Box::new(|panic| {
-        let what = panic.payload().downcast_ref::<&'static str>();
-        let place = panic.location().map(ToString::to_string);
-        tracing::error!(what, place, "a fault of the gateway: a panic");
-    }));
 }

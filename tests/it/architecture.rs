@@ -7,7 +7,7 @@ use std::{
 };
 
 /// The modules at the root of the crate, each with its floor. A file names its own floor or a lower one.
-const FLOORS: [(&str, u8); 15] = [
+const FLOORS: [(&str, u8); 17] = [
     ("cli", 8),
     ("config", 7),
     ("server", 6),
@@ -22,7 +22,9 @@ const FLOORS: [(&str, u8); 15] = [
     ("caller", 1),
     ("id", 1),
     ("invalid", 1),
+    ("metrics", 1),
     ("proto", 0),
+    ("trace", 0),
 ];
 
 /// The modules beside the floors, with who may name them. They know no floor.
@@ -45,8 +47,9 @@ fn objection(module: &str, named: &str) -> Option<String> {
             .then(|| format!("only {} may name {named}", callers.join(", ")));
     }
     if beside(module).is_some() {
-        // What is wrong with a setting is told in one way by every section.
-        return (module != "telemetry" || named != "invalid")
+        // What is wrong with a setting is told in one way by every section; and exporters have to know
+        // what they export.
+        return (module != "telemetry" || !["invalid", "metrics", "trace"].contains(&named))
             .then(|| format!("{module} names nothing of the crate"));
     }
     match (floor(module), floor(named)) {

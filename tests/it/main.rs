@@ -10,10 +10,13 @@
     reason = "this is how a test fails"
 )]
 
+mod apps;
 mod architecture;
+mod callers;
 mod cli;
 mod faults;
 mod media;
+mod metrics;
 mod redis;
 mod repeat;
 mod send;

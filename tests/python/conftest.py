@@ -19,6 +19,7 @@ import uuid
 import grpc
 import grpc_tools
 import pytest
+from collector import Collector
 from grpc_tools import protoc
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -61,7 +62,7 @@ def v1(stub_folder) -> types.SimpleNamespace:
 class Gateway:
     """A running `easemob-gateway dev`, or `serve` where Easemob is somewhere else."""
 
-    def __init__(self, log: pathlib.Path, easemob: str = ""):
+    def __init__(self, log: pathlib.Path, easemob: str = "", config=None, **variables: str):
         assert BINARY.exists(), f"{BINARY} is missing: `make test` builds it"
         grpc_port, operations_port, sandbox_port = free_ports(3)
         self.target = f"127.0.0.1:{grpc_port}"
@@ -69,7 +70,8 @@ class Gateway:
         self.sandbox = f"http://127.0.0.1:{sandbox_port}"
         self.log = log
         # Settings of whoever runs the tests stay theirs.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("EASEMOB_GATEWAY")}
+        theirs = ("EASEMOB_GATEWAY", "OTEL_")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(theirs)}
         command = [
             "dev",
             f"--listen={self.target}",
@@ -77,7 +79,7 @@ class Gateway:
             f"--sandbox-listen=127.0.0.1:{sandbox_port}",
         ]
         if easemob:
-            command = ["serve"]
+            command = ["serve", *([f"--config={config}"] if config else [])]
             settings = {
                 "SERVER__LISTEN": self.target,
                 "SERVER__OPERATIONS_LISTEN": f"127.0.0.1:{operations_port}",
@@ -88,7 +90,8 @@ class Gateway:
                 "APPS__SHOP__CLIENT_SECRET_ENV": "SHOP_SECRET",
             }
             environment |= {f"EASEMOB_GATEWAY__{name}": value for name, value in settings.items()}
-            environment["SHOP_SECRET"] = "secret"
+            environment |= {"SHOP_SECRET": "secret", "SANDBOX_SECRET": "sandbox-client-secret"}
+        environment |= variables
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 [BINARY, *command],
@@ -162,6 +165,14 @@ def own_gateway(tmp_path):
     gateway = Gateway(tmp_path / "log.txt")
     yield gateway
     gateway.kill()
+
+
+@pytest.fixture
+def collector(tmp_path):
+    """An OpenTelemetry Collector of its own, for a test that may end it."""
+    collector = Collector(tmp_path, free_ports(2))
+    yield collector
+    collector.kill()
 
 
 @pytest.fixture(scope="session")

@@ -106,7 +106,7 @@ impl From<Problem> for Broken {
 
 /// Downloads the file. An error: it cannot be written.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let json = args.json;
+    let (json, trace) = (args.json, args.gateway.trace.clone());
     if json && args.output == Path::new("-") {
         let what = "--json writes to standard output, and so does -o -: leave one out\n";
         clap::Error::raw(ErrorKind::ArgumentConflict, what).exit();
@@ -119,10 +119,13 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
     // The exit code tells it also where nobody reads the rest.
+    if !json {
+        let _unread = trace.write(&mut err);
+    }
     match saved {
         Ok(saved) => {
             let _ = match (&saved.path, json) {
-                (_, true) => write_json(&saved, &mut out),
+                (_, true) => write_json(&saved, &trace, &mut out),
                 (Some(path), false) => {
                     let path = printable(&path.display().to_string());
                     writeln!(out, "saved  {path}  {} bytes", saved.size_bytes)
@@ -133,7 +136,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         Err(problem) => {
             let _ = match json {
-                true => write_json(&Refused { error: &problem }, &mut out),
+                true => write_json(&Refused { error: &problem }, &trace, &mut out),
                 false => write_problem(
                     "not downloaded",
                     "download",

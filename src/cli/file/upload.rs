@@ -11,15 +11,15 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
-use tonic::{Code, Request, Response, Status, transport::Channel};
+use tonic::{Code, Request, Response, Status};
 
 use super::{Progress, Source};
 use crate::{
     cli::{
-        gateway::{self, Gateway},
+        gateway::{self, Client, Gateway},
         problem::{Problem, is_from_gateway},
     },
-    proto::{self, messaging_service_client::MessagingServiceClient},
+    proto,
     server::on_signal,
 };
 
@@ -73,7 +73,7 @@ impl Upload {
         part: impl Fn(Piece) -> T + Send + 'static,
         gateway: &Gateway,
         show: bool,
-        call: impl FnOnce(MessagingServiceClient<Channel>, Request<Parts<T>>) -> F,
+        call: impl FnOnce(Client, Request<Parts<T>>) -> F,
     ) -> Result<R, Broken>
     where
         T: Send + Unpin + 'static,
@@ -98,7 +98,7 @@ impl Upload {
         part: impl Fn(Piece) -> T + Send + 'static,
         gateway: &Gateway,
         show: bool,
-        call: impl FnOnce(MessagingServiceClient<Channel>, Request<Parts<T>>) -> F,
+        call: impl FnOnce(Client, Request<Parts<T>>) -> F,
         finished: Arc<AtomicBool>,
     ) -> Result<R, Broken>
     where

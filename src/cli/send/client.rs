@@ -69,13 +69,15 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::cli::problem::State;
+    use crate::cli::{problem::State, trace::Trace};
 
     fn gateway(listener: &TcpListener, timeout: Duration) -> Gateway {
         let url = format!("http://{}", listener.local_addr().unwrap());
         Gateway {
             url: url.parse().unwrap(),
             timeout: Some(timeout),
+            trace: Trace::default(),
+            credentials: Default::default(),
         }
     }
 

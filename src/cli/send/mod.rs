@@ -79,10 +79,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         },
     };
     let written = if json {
-        write_json(&outcome, &mut io::stdout().lock())
+        write_json(&outcome, &gateway.trace, &mut io::stdout().lock())
     } else {
         let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
-        output::write_text(&outcome, &mut out, &mut err)
+        let written = output::write_text(&outcome, &mut out, &mut err);
+        written.and(gateway.trace.write(&mut err))
     };
     // The exit code tells what became of the message, also where nobody reads the rest: a script
     // that took a broken pipe for a failed send would send twice.

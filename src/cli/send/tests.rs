@@ -518,9 +518,10 @@ fn the_gateway_is_named_by_an_http_url() {
     };
     let Prepared { gateway, json, .. } = prepared("http://gateway.internal:50051/");
     assert_eq!(gateway.name(), "http://gateway.internal:50051");
+    let secure = prepared("https://gateway.internal").gateway;
+    assert_eq!(secure.name(), "https://gateway.internal");
     assert!(json);
     for (url, hint) in [
-        ("https://gateway.internal", "no TLS"),
         ("gateway.internal:50051", "http://"),
         ("gateway.internal", "http://"),
         ("ftp://gateway.internal", "http://"),

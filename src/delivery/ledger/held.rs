@@ -10,6 +10,7 @@ use crate::{
     delivery::{Failure, Outcome},
     easemob::FirstByte,
     store::{Claim, Settlement, Store, Unsent},
+    trace,
 };
 
 /// See the module.
@@ -43,7 +44,10 @@ impl Held {
     pub(in crate::delivery) async fn dispatch(&self, until: Instant) -> Result<(), Failure> {
         let lease = until.saturating_duration_since(Instant::now()) + BEYOND_ATTEMPT;
         match self.store.dispatch(self.claim, &self.places, lease).await? {
-            true => Ok(()),
+            true => {
+                trace::current().event("request_id.dispatched", []);
+                Ok(())
+            }
             false => Err(in_doubt(TAKEN_OVER)),
         }
     }
@@ -55,7 +59,10 @@ impl Held {
             .store
             .release(self.claim, &self.places, doubt, CLAIM_LEASE);
         match released.await? {
-            true => Ok(()),
+            true => {
+                trace::current().event("request_id.released", []);
+                Ok(())
+            }
             false => Err(in_doubt(TAKEN_OVER)),
         }
     }

@@ -48,13 +48,13 @@ impl Start {
             in_doubt: HashSet::new(),
             known: Sent::default(),
         };
-        remaining.take(message, &places, record);
+        remaining.take(message, &places, &record);
         remaining
     }
 }
 
 impl Remaining {
-    fn take(&mut self, message: &Message, places: &[u32], record: Record) {
+    fn take(&mut self, message: &Message, places: &[u32], record: &Record) {
         let (mut unknown, mut running) = (Vec::new(), Vec::new());
         for (recipient, place) in message.target.recipients.iter().zip(places) {
             let recipient = recipient.clone();

@@ -18,7 +18,9 @@ use crate::{
     easemob,
     id::RequestId,
     message::{Fingerprint, MediaMessage, Message},
+    metrics::{Repeat, RequestIds},
     store::{Begin, Begun, Key, Record, State, Store},
+    trace,
 };
 
 /// How long a claim lasts that nobody renews: what a stall may take that is no death.
@@ -100,26 +102,42 @@ impl Request {
         store: &Arc<Store>,
         answer_by: Instant,
         closing: &CancellationToken,
+        seen: &RequestIds,
     ) -> Result<Start, Failure> {
+        let span = trace::current();
         let begin = Begin {
             key: self.key,
             fingerprints: &self.fingerprints,
             recipients: self.recipients,
             resend_maybe_sent: self.resend_maybe_sent,
             lease: CLAIM_LEASE,
+            trace: span.ids(),
         };
         let mut known = None;
         loop {
             // Where it is cut short, what may have been claimed is given back.
             let begun = timeout_at(answer_by, store.begin(&begin)).await;
+            seen.found(match &begun {
+                Ok(Ok(Begun::New(_))) => Repeat::First,
+                Ok(Ok(Begun::Again(..))) => Repeat::Resumed,
+                Ok(Ok(Begun::Settled(_))) => Repeat::Replayed,
+                Ok(Ok(Begun::Running(..))) => Repeat::Joined,
+                Ok(Ok(Begun::Reused)) => Repeat::Reused,
+                Ok(Err(_)) | Err(_) => Repeat::Refused,
+            });
             let (running, record) = match (begun, known.take()) {
                 (Ok(Ok(Begun::New(claim))), _) => {
+                    span.event("request_id.claimed", []);
                     return Ok(Start::Run(Run::new(store, claim), None));
                 }
                 (Ok(Ok(Begun::Again(claim, record))), _) => {
+                    span.event("request_id.resumed", []);
                     return Ok(Start::Run(Run::new(store, claim), Some(record)));
                 }
-                (Ok(Ok(Begun::Settled(record))), _) => return Ok(Start::Settled(record)),
+                (Ok(Ok(Begun::Settled(record))), _) => {
+                    span.event("request_id.replayed", []);
+                    return Ok(Start::Settled(record));
+                }
                 (Ok(Ok(Begun::Running(running, record))), _) => (running, record),
                 (Ok(Ok(Begun::Reused)), _) => return Err(Failure::RequestIdReused),
                 // That there is a run is known, and not what becomes of it.
@@ -127,6 +145,10 @@ impl Request {
                 (Ok(Err(error)), None) => return Err(error.into()),
                 (Err(_elapsed), None) => return Err(Failure::DeadlineExceeded),
             };
+            span.event("request_id.joined", []);
+            if let Some(other) = running.trace {
+                span.link(other);
+            }
             tokio::select! {
                 biased;
                 () = running.ended() => {}

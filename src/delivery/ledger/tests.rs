@@ -22,6 +22,7 @@ struct Bench {
     request: Request,
     message: Message,
     closing: CancellationToken,
+    seen: RequestIds,
 }
 
 impl Bench {
@@ -51,12 +52,18 @@ impl Bench {
             request: Request::of_message(&message, &app, &Caller::anonymous(), &id),
             message,
             closing: CancellationToken::new(),
+            seen: crate::metrics::Registry::unexported()
+                .unwrap()
+                .metrics()
+                .request_ids("shop"),
         }
     }
 
     async fn begin_within(&self, time: Duration) -> Start {
         let answer_by = Instant::now() + time;
-        let start = self.request.begin(&self.store, answer_by, &self.closing);
+        let start = self
+            .request
+            .begin(&self.store, answer_by, &self.closing, &self.seen);
         start.await.unwrap()
     }
 

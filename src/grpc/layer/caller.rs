@@ -1,21 +1,36 @@
-//! Who calls, as a value in the request's extensions.
+//! Who calls, as a value in the request's extensions; and the answer to those who may not.
 
-use std::task::{Context, Poll};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
+use http::header::AUTHORIZATION;
+use pin_project_lite::pin_project;
+use tonic::{Code, Status, body::Body, transport::server::TcpConnectInfo};
 use tower::{Layer, Service};
 
-use crate::caller::Caller;
+use crate::{
+    caller::{Identity, Refusal},
+    grpc::{
+        auth::{Auth, Rule},
+        status::Problem,
+    },
+    proto::ErrorReason,
+};
 
-/// Gives every request its caller.
+/// Gives every request its caller, and lets none through that needs one and has none.
 #[derive(Debug, Clone)]
 pub(crate) struct CallerLayer {
-    caller: Caller,
+    auth: Auth,
 }
 
 impl CallerLayer {
-    /// Every request comes from this caller.
-    pub(crate) fn new(caller: Caller) -> Self {
-        Self { caller }
+    /// By these rules.
+    pub(crate) fn new(auth: Auth) -> Self {
+        Self { auth }
     }
 }
 
@@ -25,7 +40,7 @@ impl<S> Layer<S> for CallerLayer {
     fn layer(&self, inner: S) -> CallerService<S> {
         CallerService {
             inner,
-            caller: self.caller.clone(),
+            auth: self.auth.clone(),
         }
     }
 }
@@ -34,23 +49,116 @@ impl<S> Layer<S> for CallerLayer {
 #[derive(Debug, Clone)]
 pub(crate) struct CallerService<S> {
     inner: S,
-    caller: Caller,
+    auth: Auth,
 }
 
-impl<S, B> Service<http::Request<B>> for CallerService<S>
+impl<S> CallerService<S> {
+    fn check(&self, request: &mut http::Request<Body>) -> Result<(), Status> {
+        let rule = self.auth.rule(request.uri().path());
+        let identity = request.extensions_mut().remove::<Arc<Identity>>();
+        let checked = match rule {
+            Rule::Open => Ok(None),
+            Rule::Off => return Err(switched_off()),
+            Rule::Caller => self
+                .auth
+                .caller(request.headers(), identity.as_deref())
+                .map(Some),
+        };
+        // Nothing further in has a use for the key, and what is not there is not printed.
+        request.headers_mut().remove(AUTHORIZATION);
+        let ip = request.extensions().get::<TcpConnectInfo>();
+        let ip = ip
+            .and_then(TcpConnectInfo::remote_addr)
+            .map(|addr| addr.ip());
+        match checked {
+            Ok(Some(caller)) => {
+                request.extensions_mut().insert(caller);
+                Ok(())
+            }
+            Ok(None) => Ok(()),
+            Err(refusal) => {
+                let path = request.uri().path();
+                self.auth.refused(refusal, ip, path);
+                Err(refused(refusal, path))
+            }
+        }
+    }
+}
+
+impl<S> Service<http::Request<Body>> for CallerService<S>
 where
-    S: Service<http::Request<B>>,
+    S: Service<http::Request<Body>, Response = http::Response<Body>>,
 {
-    type Response = S::Response;
+    type Response = http::Response<Body>;
     type Error = S::Error;
-    type Future = S::Future;
+    type Future = Response<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: http::Request<B>) -> S::Future {
-        request.extensions_mut().insert(self.caller.clone());
-        self.inner.call(request)
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        match self.check(&mut request) {
+            Ok(()) => Response::Admitted {
+                response: self.inner.call(request),
+            },
+            Err(status) => Response::Refused {
+                status: Some(status),
+            },
+        }
     }
+}
+
+pin_project! {
+    /// The answer to a caller who may ask, or the refusal.
+    #[project = ResponseProjection]
+    pub(crate) enum Response<F> {
+        Admitted { #[pin] response: F },
+        Refused { status: Option<Status> },
+    }
+}
+
+impl<F, E> Future for Response<F>
+where
+    F: Future<Output = Result<http::Response<Body>, E>>,
+{
+    type Output = Result<http::Response<Body>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            ResponseProjection::Admitted { response } => response.poll(cx),
+            ResponseProjection::Refused { status } => {
+                let status = status.take().expect("a future is not polled after its end");
+                Poll::Ready(Ok(status.into_http()))
+            }
+        }
+    }
+}
+
+fn refused(refusal: Refusal, path: &str) -> Status {
+    let what = match refusal {
+        Refusal::NoKey => {
+            "the call has no key: it belongs into the metadata, as authorization: Bearer KEY"
+        }
+        Refusal::UnknownKey => "the gateway does not know the call's key",
+        Refusal::NoCertificate => "the connection has no certificate that names a caller",
+        _ => "the connection's certificate names no caller that the gateway knows",
+    };
+    let problem = Problem::new(ErrorReason::CallerUnauthenticated, what);
+    let method = path.rsplit('/').next().unwrap_or_default();
+    if method.starts_with("Send") {
+        problem.into()
+    } else {
+        problem.without_send_state().into()
+    }
+}
+
+fn switched_off() -> Status {
+    Problem::new(
+        ErrorReason::InvalidRequest,
+        "reflection is switched off here",
+    )
+    .with_code(Code::Unimplemented)
+    .without_send_state()
+    .into()
 }

@@ -1,4 +1,4 @@
-//! The outermost layer: an `ErrorInfo` for what the framework refuses by itself, and an answer in
+//! An `ErrorInfo` for what the framework refuses by itself, and an answer in
 //! place of a panic.
 
 use std::{

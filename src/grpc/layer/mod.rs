@@ -4,6 +4,8 @@ mod arrival;
 mod caller;
 mod errors;
 mod in_flight;
+mod metrics;
+mod trace;
 mod upload_body;
 
 pub(super) use self::{
@@ -11,5 +13,7 @@ pub(super) use self::{
     caller::CallerLayer,
     errors::{ErrorsLayer, of_framework},
     in_flight::InFlightLayer,
+    metrics::MetricsLayer,
+    trace::TraceLayer,
     upload_body::{UploadBody, UploadBodyLayer},
 };

@@ -9,7 +9,8 @@ use super::{
 };
 use crate::{
     message::Fingerprint,
-    store::{Files, Record, Settlement, Unsent},
+    store::{Begin, Files, Record, Settlement, Unsent},
+    trace,
 };
 
 /// What is remembered of one request.
@@ -33,6 +34,7 @@ struct Run {
     dispatched_until: Ms,
     /// For those who wait for its end.
     ended: Option<CancellationToken>,
+    trace: Option<trace::Ids>,
 }
 
 impl Run {
@@ -51,7 +53,8 @@ impl Drop for Run {
 
 impl Entry {
     /// A first run, which has all recipients.
-    pub(super) fn new(fingerprint: Fingerprint, count: usize, owner: u64, until: Ms) -> Self {
+    pub(super) fn new(fingerprint: Fingerprint, begin: &Begin<'_>, owner: u64, until: Ms) -> Self {
+        let count = begin.recipients;
         Self {
             fingerprint,
             expires: until,
@@ -62,6 +65,7 @@ impl Entry {
                 claimed_until: until,
                 dispatched_until: 0,
                 ended: None,
+                trace: begin.trace,
             })),
             files: None,
         }
@@ -89,15 +93,20 @@ impl Entry {
         }
     }
 
-    /// Gives what is free to a new run, and with `resend` what is unknown too. Not while another run
+    /// Where the trace of the run is that is under way.
+    pub(super) fn trace(&self) -> Option<trace::Ids> {
+        self.run.as_ref()?.trace
+    }
+
+    /// Gives what is free to a new run, and if it means to resend, what is unknown too. Not while another run
     /// lives. `false`: there was nothing to give.
-    pub(super) fn claim(&mut self, owner: u64, until: Ms, resend: bool) -> bool {
+    pub(super) fn claim(&mut self, owner: u64, until: Ms, begin: &Begin<'_>) -> bool {
         self.bury();
         let mut active = 0;
         for at in 0..self.recipients.len() {
             let doubt = match self.recipients.pending(at) {
                 Some(Pending::Free) => false,
-                Some(Pending::Unknown) if resend => true,
+                Some(Pending::Unknown) if begin.resend_maybe_sent => true,
                 _ => continue,
             };
             self.recipients.set(at, Pending::Claimed { doubt });
@@ -110,6 +119,7 @@ impl Entry {
                 claimed_until: until,
                 dispatched_until: 0,
                 ended: None,
+                trace: begin.trace,
             }));
         }
         active > 0

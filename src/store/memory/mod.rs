@@ -50,6 +50,8 @@ pub struct Usage {
     pub records: usize,
     /// Bytes that their records take.
     pub bytes: usize,
+    /// Bytes that they may take.
+    pub max_bytes: usize,
 }
 
 impl Memory {
@@ -85,13 +87,14 @@ impl Memory {
         }
         if let Some(lives_until) = entry.runs_until(now) {
             let running = Running {
+                trace: entry.trace(),
                 ended: entry.ended(),
                 lease: Duration::from_millis(lives_until - now),
             };
             return Ok(Begun::Running(running, entry.record()));
         }
         let begun = self.change(entry, |entry| {
-            let claimed = entry.claim(claim.owner, until, begin.resend_maybe_sent);
+            let claimed = entry.claim(claim.owner, until, begin);
             match claimed {
                 true => Begun::Again(claim, entry.record()),
                 false => Begun::Settled(entry.record()),
@@ -106,7 +109,7 @@ impl Memory {
         let [fingerprint, ..] = begin.fingerprints else {
             return Ok(Begun::Reused);
         };
-        let mut entry = Entry::new(*fingerprint, begin.recipients, claim.owner, until);
+        let mut entry = Entry::new(*fingerprint, begin, claim.owner, until);
         entry.expires = now + self.ttl;
         let bytes = bytes(&entry);
         if !self.take(bytes) {
@@ -169,6 +172,7 @@ impl Memory {
         Usage {
             records: self.records.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
+            max_bytes: self.max_bytes,
         }
     }
 

@@ -5,10 +5,11 @@ mod answer;
 mod connect;
 mod deadline;
 mod drain;
+mod on_demand;
 mod overload;
 mod parts;
 mod retry;
-mod secrets;
+pub mod secrets;
 mod tls;
 mod token;
 

@@ -7,6 +7,7 @@ use easemob_gateway::{
     app::{App, Apps},
     invalid::Violations,
     message::Message,
+    metrics::Registry,
     proto::{self, file_ref::Location, message::Content, message::Extension},
     server::Gateway,
 };
@@ -23,7 +24,7 @@ use crate::support::{
 const WORD: &str = "CANARY";
 
 /// The word, in any form that a careless print gives it.
-fn leaks(text: &str) -> Option<String> {
+pub fn leaks(text: &str) -> Option<String> {
     let lower = text.to_lowercase();
     let forms = [
         "canary",
@@ -41,11 +42,11 @@ fn leaks(text: &str) -> Option<String> {
 }
 
 #[track_caller]
-fn assert_tight(what: &str, text: &str) {
+pub fn assert_tight(what: &str, text: &str) {
     assert_eq!(leaks(text), None, "{what}");
 }
 
-fn secret(what: &str) -> String {
+pub fn secret(what: &str) -> String {
     format!("{WORD}-{what}")
 }
 
@@ -203,7 +204,8 @@ async fn neither_logs_nor_errors_hold_secrets_or_content_whatever_happens() {
     let mut client = gateway.client().await;
     let to_shop = |message: proto::Message| proto::SendMessageRequest {
         app: "shop".into(),
-        request_id: "r".into(),
+        // Each message has its own.
+        request_id: fastrand::u64(..).to_string(),
         ..request(message)
     };
     let mut seen = String::new();
@@ -329,10 +331,12 @@ async fn debug_texts_hold_neither_secrets_nor_content() {
     assert_tight("apps", &format!("{apps:?}"));
     let gateway = Gateway::new(
         apps,
+        Default::default(),
         setup.server,
         setup.delivery,
         setup.media,
         &setup.store,
+        Registry::unexported().unwrap(),
     )
     .unwrap();
     assert_tight("gateway", &format!("{:?}", Arc::new(gateway)));

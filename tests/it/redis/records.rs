@@ -104,6 +104,7 @@ impl Pair {
             recipients: 5,
             resend_maybe_sent: rng.u8(..4) == 0,
             lease,
+            trace: None,
         };
         let memory = self.memory.begin(&begin).await.unwrap();
         let redis = self.redis.begin(&begin).await.unwrap();

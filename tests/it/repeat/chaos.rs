@@ -239,6 +239,34 @@ async fn whatever_happens_nobody_has_a_message_twice() {
     assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
 }
 
+/// C10.
+#[tokio::test]
+async fn calls_cancelled_at_any_instant_are_made_up_for_once() {
+    let count = if soak() { 1_000 } else { 200 };
+    let easemob = Easemob::start();
+    let gateway = Setup::at(easemob.url())
+        .delivery(|delivery| delivery.calls_in_flight = 4)
+        .start()
+        .await;
+    let client = gateway.client().await;
+    for number in 0..count {
+        let request = says(&format!("id-{number}"), &format!("message {number}"));
+        let patience = Duration::from_micros(fastrand::u64(..4_000));
+        let left = timeout(patience, client.clone().send_message(request.clone())).await;
+        let again = client.clone().send_message(request).await;
+        let again = again.unwrap().into_inner();
+        if let Ok(first) = left {
+            assert_eq!(first.unwrap().into_inner().accepted, again.accepted);
+        }
+    }
+    gateway.drained().await;
+    let mut texts: Vec<String> = easemob.seen().texts().into_iter().map(Into::into).collect();
+    texts.sort();
+    texts.dedup();
+    assert_eq!(texts.len(), count);
+    assert_eq!(easemob.seen().sends.len(), count);
+}
+
 type Callers = [(
     MessagingServiceClient<Channel>,
     tokio::task::JoinHandle<(Told, Vec<String>)>,

@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, sync::mpsc};
 
-use easemob_gateway::server::{Listener, Readiness, Shard, serve};
+use easemob_gateway::{
+    metrics::Registry,
+    server::{Listener, Readiness, Shard, serve},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -51,7 +54,18 @@ async fn the_pages_follow_the_life_of_the_process() {
     let shutdown = CancellationToken::new();
     let server = tokio::spawn({
         let shutdown = shutdown.clone();
-        async move { serve(listener, &config(), &Readiness::new(), factory, shutdown).await }
+        async move {
+            let (readiness, registry) = (Readiness::new(), Registry::unexported()?);
+            serve(
+                listener,
+                &config(),
+                &readiness,
+                &registry,
+                factory,
+                shutdown,
+            )
+            .await
+        }
     });
     assert_eq!(get(operations, "/readyz").await, page("503", "starting\n"));
     assert_eq!(get(operations, "/livez").await, page("200", "alive\n"));

@@ -1,6 +1,9 @@
 //! How connections are dealt to shards, and what a shard's service learns of its callers.
 
-use easemob_gateway::server::{Listener, Readiness, Shard, serve};
+use easemob_gateway::{
+    metrics::Registry,
+    server::{Listener, Readiness, Shard, serve},
+};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -45,7 +48,16 @@ async fn start_with(
 ) -> String {
     let listener = Listener::bind(&config()).await.unwrap();
     let (readiness, shutdown) = (Readiness::new(), CancellationToken::new());
-    let error = serve(listener, &config(), &readiness, factory, shutdown).await;
+    let registry = Registry::unexported().unwrap();
+    let error = serve(
+        listener,
+        &config(),
+        &readiness,
+        &registry,
+        factory,
+        shutdown,
+    )
+    .await;
     format!("{:#}", error.unwrap_err())
 }
 

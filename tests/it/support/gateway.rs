@@ -1,12 +1,13 @@
 //! The real server, on free ports, in front of whatever plays Easemob.
 
-use std::{net::SocketAddr, thread};
+use std::{net::SocketAddr, sync::Arc, thread};
 
 use easemob_gateway::{
     app::{self, App, Apps},
-    delivery,
+    caller, delivery,
     invalid::Violations,
     media,
+    metrics::Registry,
     proto::messaging_service_client::MessagingServiceClient,
     server::{self, DrainReport, Gateway, Listener},
     store,
@@ -14,16 +15,17 @@ use easemob_gateway::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    sync::oneshot,
+    sync::{Notify, oneshot},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 /// How a gateway under test is set up.
 pub struct Setup {
     pub apps: Vec<(String, app::Config)>,
     pub default_app: Option<String>,
+    pub auth: caller::Config,
     pub server: server::Config,
     pub delivery: delivery::Config,
     pub media: media::Config,
@@ -50,6 +52,7 @@ impl Setup {
         Self {
             apps: vec![("shop".into(), app)],
             default_app: None,
+            auth: caller::Config::default(),
             server,
             delivery: delivery::Config::default(),
             media: media::Config::default(),
@@ -60,6 +63,12 @@ impl Setup {
     /// Changes the settings of the (first) app.
     pub fn app(mut self, change: impl FnOnce(&mut app::Config)) -> Self {
         change(&mut self.apps[0].1);
+        self
+    }
+
+    /// Changes who may call.
+    pub fn auth(mut self, change: impl FnOnce(&mut caller::Config)) -> Self {
+        change(&mut self.auth);
         self
     }
 
@@ -92,21 +101,27 @@ impl Setup {
         let (started, is_started) = oneshot::channel();
         let shutdown = CancellationToken::new();
         let token = shutdown.clone();
+        let (reload, has_tls) = (Arc::new(Notify::new()), self.server.tls.cert_file.is_some());
+        let asked = Arc::clone(&reload);
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .unwrap();
-            runtime.block_on(self.run(started, token))
+            runtime.block_on(self.run(started, token, asked))
         });
         let (addr, operations) = is_started.await.expect("the gateway starts");
         let gateway = TestGateway {
             addr,
             operations,
             shutdown,
+            reload,
             thread: Some(thread),
         };
-        // Waits in the listener's queue until there is somebody to answer.
+        if has_tls {
+            // Its clients wait in the listener's queue until there is somebody to answer.
+            return gateway;
+        }
         let mut health = HealthClient::new(gateway.channel().await);
         health.check(HealthCheckRequest::default()).await.unwrap();
         gateway
@@ -116,6 +131,7 @@ impl Setup {
         self,
         started: oneshot::Sender<(SocketAddr, SocketAddr)>,
         shutdown: CancellationToken,
+        reload: Arc<Notify>,
     ) -> DrainReport {
         let violations = Violations::default();
         let apps: Option<Vec<App>> = self
@@ -123,16 +139,29 @@ impl Setup {
             .iter()
             .map(|(name, config)| App::new(name, config, violations.root()))
             .collect();
-        let apps = apps.unwrap_or_else(|| panic!("{:?}", violations.into_vec()));
+        let apps = apps.expect("apps that can be used");
         let apps = Apps::new(apps, self.default_app.as_deref());
+        let callers = self
+            .auth
+            .check(&|app| apps.get(app).is_some(), violations.root());
+        let callers = callers.unwrap_or_else(|| panic!("{:?}", violations.into_vec()));
         let listener = Listener::bind(&self.server).await.unwrap();
         let addresses = (
             listener.local_addr().unwrap(),
             listener.operations_addr().unwrap(),
         );
-        let gateway =
-            Gateway::new(apps, self.server, self.delivery, self.media, &self.store).unwrap();
+        let gateway = Gateway::new(
+            apps,
+            (self.auth, callers),
+            self.server,
+            self.delivery,
+            self.media,
+            &self.store,
+            Registry::unexported().unwrap(),
+        )
+        .unwrap();
         started.send(addresses).unwrap();
+        let gateway = gateway.reload_when(reload);
         gateway.serve(listener, shutdown).await.unwrap()
     }
 }
@@ -142,6 +171,7 @@ pub struct TestGateway {
     pub addr: SocketAddr,
     pub operations: SocketAddr,
     shutdown: CancellationToken,
+    reload: Arc<Notify>,
     thread: Option<thread::JoinHandle<DrainReport>>,
 }
 
@@ -160,6 +190,20 @@ impl TestGateway {
             .unwrap()
     }
 
+    /// A connection of its own, with TLS.
+    pub async fn tls_channel(
+        &self,
+        tls: ClientTlsConfig,
+    ) -> Result<Channel, tonic::transport::Error> {
+        let endpoint = Endpoint::try_from(format!("https://{}", self.addr)).unwrap();
+        endpoint.tls_config(tls).unwrap().connect().await
+    }
+
+    /// What SIGHUP does.
+    pub fn reload(&self) {
+        self.reload.notify_one();
+    }
+
     /// A client on a connection of its own.
     pub async fn client(&self) -> MessagingServiceClient<Channel> {
         MessagingServiceClient::new(self.channel().await)
@@ -167,12 +211,26 @@ impl TestGateway {
 
     /// The status of a page of the operations port.
     pub async fn page(&self, page: &str) -> u16 {
+        self.get(page).await.0
+    }
+
+    /// Its metrics, as Prometheus reads them.
+    pub async fn metrics(&self) -> String {
+        let (status, text) = self.get("metrics").await;
+        assert_eq!(status, 200, "{text}");
+        text
+    }
+
+    /// Status and text of a page.
+    async fn get(&self, page: &str) -> (u16, String) {
         let mut socket = TcpStream::connect(self.operations).await.unwrap();
         let request = format!("GET /{page} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n");
         socket.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         socket.read_to_string(&mut answer).await.unwrap();
-        answer.split(' ').nth(1).unwrap().parse().unwrap()
+        let (head, text) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, text.to_owned())
     }
 
     /// What SIGTERM does.

@@ -5,6 +5,7 @@ pub mod easemob;
 pub mod gateway;
 pub mod http2;
 pub mod ledger;
+pub mod metrics;
 pub mod process;
 pub mod redis;
 pub mod request;

@@ -12,7 +12,10 @@ use std::{
     time::Duration,
 };
 
-use easemob_gateway::server::{Listener, Readiness, on_signal, serve};
+use easemob_gateway::{
+    metrics::Registry,
+    server::{Listener, Readiness, on_signal, serve},
+};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -52,7 +55,8 @@ fn server_process() {
             let readiness = readiness.clone();
             move |shard: &_| Ok(routes(&readiness, shard, &notes))
         };
-        let report = serve(listener, &config, &readiness, service, shutdown).await;
+        let registry = Registry::unexported().unwrap();
+        let report = serve(listener, &config, &readiness, &registry, service, shutdown).await;
         println!("\ndrained {}", report.unwrap().in_time);
     });
 }

@@ -9,7 +9,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use easemob_gateway::server::{Config, DrainReport, Listener, Readiness, Shard, serve};
+use easemob_gateway::{
+    metrics::Registry,
+    server::{Config, DrainReport, Listener, Readiness, Shard, serve},
+};
 use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
 use http_body_util::{BodyExt, Full};
 use tokio::{
@@ -68,11 +71,12 @@ impl Server {
             let (readiness, notes) = (readiness.clone(), Arc::clone(&notes));
             let shutdown = shutdown.clone();
             async move {
+                let registry = Registry::unexported()?;
                 let routes = {
                     let readiness = readiness.clone();
                     move |shard: &Shard| Ok(routes(&readiness, shard, &notes))
                 };
-                serve(listener, &config, &readiness, routes, shutdown).await
+                serve(listener, &config, &readiness, &registry, routes, shutdown).await
             }
         });
         Self {

@@ -1,0 +1,143 @@
+//! What is there already and only has to be read: places taken, limits, ages. Reading costs nothing
+//! until somebody asks.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use opentelemetry::{
+    KeyValue,
+    metrics::{AsyncInstrument, Meter},
+};
+
+/// Every gauge: one row a gauge.
+macro_rules! gauges {
+    ($($gauge:ident: $name:literal, $unit:literal, $description:literal;)*) => {
+        /// Something that can be read.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Gauge {
+            $(#[doc = $description] $gauge,)*
+        }
+
+        const GAUGES: &[(Gauge, &str, &str, &str)] =
+            &[$((Gauge::$gauge, $name, $unit, $description),)*];
+    };
+}
+
+gauges! {
+    Build: "easemob_gateway.build.info", "", "Always 1; its labels tell what runs.";
+    Ready: "easemob_gateway.ready", "", "1 while calls are taken, else 0.";
+    Uptime: "process.uptime", "s", "Time since the gateway was built.";
+    RequestsActive: "easemob_gateway.requests.active", "{request}", "Requests under way.";
+    RequestsLimit: "easemob_gateway.requests.limit", "{request}", "Requests that may be under way.";
+    CallsActive: "easemob_gateway.calls.active", "{call}", "Sends that have their turn, by app.";
+    CallsLimit: "easemob_gateway.calls.limit", "{call}", "Sends that may have their turn at once, by app.";
+    QueueActive: "easemob_gateway.queue.active", "{send}", "Sends that wait for a token or their turn, by app.";
+    QueueLimit: "easemob_gateway.queue.limit", "{send}", "Sends that may wait, by app.";
+    TransfersActive: "easemob_gateway.transfers.active", "{transfer}", "Uploads and downloads under way.";
+    TransfersLimit: "easemob_gateway.transfers.limit", "{transfer}", "Uploads and downloads that may be under way.";
+    ConnectionsActive: "easemob_gateway.connections.active", "{connection}", "Connections being served.";
+    ConnectionsLimit: "easemob_gateway.connections.limit", "{connection}", "Connections that may be served.";
+    HandshakesActive: "easemob_gateway.handshakes.active", "{connection}", "Connections in their handshake.";
+    HandshakesLimit: "easemob_gateway.handshakes.limit", "{connection}", "Connections that may be in their handshake.";
+    RecordsActive: "easemob_gateway.store.records", "{record}", "Request IDs that are remembered.";
+    RecordBytes: "easemob_gateway.store.active", "By", "Memory that remembered request IDs take.";
+    RecordBytesLimit: "easemob_gateway.store.limit", "By", "Memory that remembered request IDs may take.";
+    TokenAge: "easemob_gateway.token.age", "s", "Time since the app's token was fetched; none without a token.";
+    TokenTimeLeft: "easemob_gateway.token.time_left", "s", "Time until the app's token is no longer used; none without a token.";
+}
+
+type Read = Box<dyn Fn() -> Option<f64> + Send + Sync>;
+
+struct Reading {
+    gauge: Gauge,
+    attributes: Vec<KeyValue>,
+    read: Read,
+}
+
+/// What can be read. Clones share it.
+#[derive(Clone, Default)]
+pub struct Gauges(Arc<Mutex<Vec<Reading>>>);
+
+impl Gauges {
+    pub(super) fn new(meter: &Meter) -> Self {
+        let gauges = Self::default();
+        for &(gauge, name, unit, description) in GAUGES {
+            // Weak: what is read has a meter of its own further down, and would keep itself alive.
+            let readings = Arc::downgrade(&gauges.0);
+            let _registered = meter
+                .f64_observable_gauge(name)
+                .with_unit(unit)
+                .with_description(description)
+                .with_callback(move |instrument| {
+                    if let Some(readings) = readings.upgrade() {
+                        observe(&lock(&readings), gauge, instrument);
+                    }
+                })
+                .build();
+        }
+        gauges
+    }
+
+    /// Has this read whenever somebody asks; none leaves it out. Readings of one gauge with the same
+    /// attributes, such as those of shards, are added up.
+    pub fn observe(
+        &self,
+        gauge: Gauge,
+        attributes: &[KeyValue],
+        read: impl Fn() -> Option<f64> + Send + Sync + 'static,
+    ) {
+        lock(&self.0).push(Reading {
+            gauge,
+            attributes: attributes.to_vec(),
+            read: Box::new(read),
+        });
+    }
+
+    /// The same for places: how many are taken, and how many there are.
+    pub fn observe_places(
+        &self,
+        (taken, limit): (Gauge, Gauge),
+        attributes: &[KeyValue],
+        count: usize,
+        read: impl Fn() -> usize + Send + Sync + 'static,
+    ) {
+        self.observe(taken, attributes, move || Some(float(read())));
+        self.observe(limit, attributes, move || Some(float(count)));
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 places")]
+fn float(count: usize) -> f64 {
+    count as f64
+}
+
+fn observe(readings: &[Reading], gauge: Gauge, instrument: &dyn AsyncInstrument<f64>) {
+    let mut sums: Vec<(&[KeyValue], f64)> = Vec::new();
+    for reading in readings.iter().filter(|reading| reading.gauge == gauge) {
+        let Some(value) = (reading.read)() else {
+            continue;
+        };
+        match sums
+            .iter_mut()
+            .find(|(attributes, _)| *attributes == reading.attributes)
+        {
+            Some((_, sum)) => *sum += value,
+            None => sums.push((&reading.attributes, value)),
+        }
+    }
+    for (attributes, sum) in sums {
+        instrument.observe(sum, attributes);
+    }
+}
+
+fn lock(readings: &Mutex<Vec<Reading>>) -> MutexGuard<'_, Vec<Reading>> {
+    readings.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl fmt::Debug for Gauges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gauges").finish_non_exhaustive()
+    }
+}
