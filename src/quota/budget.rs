@@ -12,6 +12,10 @@ use super::{
 
 /// The two limits of a kind.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one a quota, and no step more where nothing is shared"
+)]
 pub(super) enum Budget {
     /// This process has all of it.
     Own {

@@ -2,7 +2,7 @@
 //! process, connections to Easemob and the service for each shard.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -22,8 +22,8 @@ use crate::{
     easemob::{self, Tokens},
     grpc::{self, Auth, Bounds, Messaging, Timeouts},
     media,
-    metrics::{Gauge, Metrics, Registry},
-    store::{self, Store},
+    metrics::{Gauge, Gauges, Metrics, Registry},
+    store::{self, Health, Link, Store},
     trace::Tracer,
 };
 
@@ -207,6 +207,9 @@ impl Gateway {
             limit,
             move || store.usage().bytes,
         );
+        if let Some(link) = self.store.link() {
+            observe_redis(gauges, link);
+        }
         let transfers = self.transfers.clone();
         gauges.observe_places(
             (Gauge::TransfersActive, Gauge::TransfersLimit),
@@ -231,6 +234,29 @@ impl Gateway {
         });
         closing
     }
+}
+
+fn observe_redis(gauges: &Gauges, link: &Arc<Link>) {
+    let health = Arc::clone(link);
+    gauges.observe(Gauge::RedisUp, &[], move || {
+        Some(f64::from(u8::from(health.health().up)))
+    });
+    let health = Arc::clone(link);
+    gauges.observe(Gauge::RedisFailures, &[], move || {
+        u32::try_from(health.health().failed).ok().map(f64::from)
+    });
+    let (health, last) = (Arc::clone(link), Mutex::new((0, Duration::ZERO)));
+    gauges.observe(Gauge::RedisAnswerTime, &[], move || {
+        let Health {
+            answered, waited, ..
+        } = health.health();
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        let (before, waited_before) = std::mem::replace(&mut *last, (answered, waited));
+        let answers = u32::try_from(answered - before)
+            .ok()
+            .filter(|answers| *answers > 0)?;
+        Some((waited - waited_before).as_secs_f64() / f64::from(answers))
+    });
 }
 
 /// Places for requests that the apps share. Where there are several, some of the process's places are left

@@ -113,14 +113,14 @@ impl Config {
 impl Config {
     /// Checks the settings that have to fit together.
     pub fn check(&self, field: Field<'_>) {
-        if self.kind == Kind::Redis {
-            if let Err(error) = redis::check(self) {
-                let key = match error {
-                    SetupError::NoUrl | SetupError::Url => "url",
-                    SetupError::CaFile(_) => "ca_file",
-                };
-                let _refused: Option<()> = field.child(key).refuse(error.to_string());
-            }
+        if self.kind == Kind::Redis
+            && let Err(error) = redis::check(self)
+        {
+            let key = match error {
+                SetupError::NoUrl | SetupError::Url => "url",
+                SetupError::CaFile(_) => "ca_file",
+            };
+            let _refused: Option<()> = field.child(key).refuse(error.to_string());
         }
         if !(0.0..=1.0).contains(&self.fallback_share) {
             let _refused: Option<()> = field.child("fallback_share").refuse("must be from 0 to 1");

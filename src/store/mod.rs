@@ -32,6 +32,7 @@ use crate::{media::Section, message::Fingerprint, trace};
 
 /// Where the records are. Every operation is atomic: nothing comes between its look and its change.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 pub enum Store {
     /// In this process, and gone with it.
     Memory(Memory),

@@ -101,8 +101,8 @@ fn stored_file(bytes: &[u8]) -> Option<StoredFile> {
 }
 
 /// A record from its fields. What does not read as one was written by somebody else.
-pub(super) fn record(fields: Vec<Vec<u8>>) -> Result<Record, Error> {
-    read(&fields).ok_or(Error::Unreadable)
+pub(super) fn record(fields: &[Vec<u8>]) -> Result<Record, Error> {
+    read(fields).ok_or(Error::Unreadable)
 }
 
 fn read(fields: &[Vec<u8>]) -> Option<Record> {
