@@ -7,6 +7,7 @@ use tonic_types::StatusExt;
 
 use super::{in_doubt, refusal, replica, says, send, store_away};
 use crate::support::{
+    binary::Binary,
     easemob::{Easemob, Gate, Script},
     redis::Redis,
     soon,
@@ -148,4 +149,27 @@ async fn a_gateway_starts_without_redis() {
     };
     soon("Redis is used", back).await;
     assert_eq!(easemob.seen().texts(), ["without an ID", "early"]);
+}
+
+/// S4: the URL has a password, and nobody reads it anywhere, also where Redis refuses it.
+#[tokio::test]
+async fn the_password_of_redis_shows_nowhere() {
+    let easemob = Easemob::start();
+    let redis = Redis::start_with(&["--requirepass", "another"]).await;
+    let with_password = redis.url().replace("redis://", "redis://amy:CANARY-redis@");
+    let toml = format!(
+        "[apps.shop]\nbase_url = '{}'\norg_name = 'o'\napp_name = 'a'\nclient_id = 'c'\n\
+         client_secret_env = 'SECRET'\n[store]\nkind = 'redis'\nurl = '{with_password}'\n\
+         [telemetry]\nlog_filter = 'trace'\n",
+        easemob.url()
+    );
+    let binary = Binary::serve(&toml, &[("SECRET", "secret")]).await;
+    let status = send(&binary.client().await, says("1", "never")).await;
+    let status = status.unwrap_err();
+    assert!(!format!("{status:?}").contains("CANARY"));
+    assert_eq!(refusal::<()>(Err(status)), store_away());
+    binary.terminate();
+    let (_, said) = binary.ended().await;
+    assert!(said.contains("Redis is away"), "{said}");
+    assert!(!said.contains("CANARY"), "{said}");
 }
