@@ -255,3 +255,36 @@ async fn records_are_kept_for_their_time_and_no_longer() {
     assert!((24 * 3_600 - 60..=24 * 3_600).contains(&left), "{left}");
     drop(Arc::new(easemob));
 }
+
+/// What a run that died has dispatched stays in doubt; the rest is free again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_dead_run_has_dispatched_stays_in_doubt() {
+    let redis = Redis::start().await;
+    let mut pair = Pair::of(&redis).await;
+    let violations = Violations::default();
+    let id = RequestId::check("dead".into(), violations.root());
+    let key = Key::new("caller", "shop", &id.flatten().unwrap());
+    let begin = Begin {
+        key,
+        fingerprints: &pair.fingerprints[..1],
+        recipients: 5,
+        resend_maybe_sent: false,
+        lease: Duration::from_millis(500),
+        trace: None,
+    };
+    for store in [&pair.memory, &pair.redis] {
+        let Begun::New(claim) = store.begin(&begin).await.unwrap() else {
+            panic!("it is the first");
+        };
+        assert!(
+            store
+                .dispatch(claim, &[0, 3], Duration::ZERO)
+                .await
+                .unwrap()
+        );
+    }
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    let told = pair.begin(key, &mut Rng::with_seed(4), LONG).await;
+    assert_eq!(told.matches("Unknown").count(), 2, "{told}");
+    assert_eq!(told.matches("Claimed").count(), 3, "{told}");
+}
