@@ -68,6 +68,7 @@ chart-docs: ## writes the chart's README from its values
 
 .PHONY: soak
 soak: ## runs the tests that take long: load, faults and attacks (ARGS='name' picks some)
+	@tools/install.sh redis
 	SOAK=1 cargo test --locked --release --test it -- $(ARGS)
 
 .PHONY: bench

@@ -1,7 +1,7 @@
 //! One door between a company's services and Easemob IM.
 //!
 //! The modules form a house, and imports point down: `cli → config → server → grpc → delivery →
-//! easemob, store → message → app, caller, id, invalid, metrics → proto`. Beside it stand `telemetry`, set up by the
+//! easemob, store, quota → message → app, caller, id, invalid, metrics → proto`. Beside it stand `telemetry`, set up by the
 //! commands alone, and `sandbox`, a local Easemob that shares no code with the rest.
 //! `docs/architecture.md` tells why each floor is where it is.
 

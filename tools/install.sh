@@ -9,6 +9,7 @@
 # - shellcheck: lints the scripts, from Debian's packages
 # - valgrind: counts instructions in the benchmarks, from Debian's packages
 # - curl: uploads beside the gateway in the benchmarks, from Debian's packages
+# - redis: the Redis of the tests, from Debian's packages, in .tools/bin
 # - chromium: opens the inbox page in tests, from Debian's packages, with the fonts of Chinese and emoji
 # - otelcol: a small OpenTelemetry Collector, built from tools/otelcol by Go, in .tools/bin
 # - promtool: checks and tests the alert rules, from Debian's packages, in .tools/bin
@@ -104,6 +105,41 @@ install_valgrind() {
 
 install_curl() {
   command -v curl >/dev/null || apt_install curl
+}
+
+# The server alone out of Debian's packages: installed, it would be started.
+install_redis() {
+  if .tools/bin/redis-server --version >/dev/null 2>&1; then return; fi
+  say "redis-server in .tools/bin"
+  command -v apt-get >/dev/null || fail "redis-server is missing, and there is no apt-get: put one into .tools/bin"
+  local folder
+  folder=$(mktemp -d .tools/redis.XXXXXX)
+  # apt writes as a user of its own.
+  chmod 0777 "$folder"
+  # Redis, and the libraries that Debian links it to and a small system may lack.
+  local download=(apt-get download -qq redis-server redis-tools libjemalloc2 liblzf1)
+  (cd "$folder" && "${download[@]}") >/dev/null 2>&1 || {
+    # The lists of packages are old, or not there yet.
+    apt-get update -qq </dev/null >&2 || apt_install redis-tools
+    (cd "$folder" && "${download[@]}") </dev/null >&2 || fail "redis-server: apt-get could not download Debian's packages"
+  }
+  local package
+  for package in "$folder"/*.deb; do dpkg -x "$package" "$folder"; done
+  rm -rf .tools/redis "$folder"/*.deb
+  mv "$folder" .tools/redis
+  mkdir -p .tools/bin
+  cat >.tools/bin/redis-server <<'END'
+#!/usr/bin/env bash
+# Debian's Redis, with its libraries beside it.
+here=$(cd "$(dirname "$0")/../redis" && pwd)
+for libraries in "$here"/usr/lib/*-linux-gnu*; do
+  LD_LIBRARY_PATH=$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+done
+export LD_LIBRARY_PATH
+exec -a redis-server "$here/usr/bin/redis-server" "$@"
+END
+  chmod +x .tools/bin/redis-server
+  .tools/bin/redis-server --version >/dev/null || fail "Debian's redis-server does not run here"
 }
 
 install_chromium() {
@@ -217,7 +253,7 @@ install_crds() {
 
 [ $# -gt 0 ] || fail "usage: tools/install.sh python | buf | grpc-js | cargo-deny | cargo-auditable |\
   cargo-cyclonedx | rust-audit-info | shellcheck | valgrind | curl | otelcol | promtool | chromium |\
-  musl | helm | helm-docs | crds …"
+  redis | musl | helm | helm-docs | crds …"
 mkdir -p .tools
 for name in "$@"; do
   case $name in
@@ -230,6 +266,7 @@ for name in "$@"; do
     shellcheck) install_shellcheck ;;
     valgrind) install_valgrind ;;
     curl) install_curl ;;
+    redis) install_redis ;;
     chromium) install_chromium ;;
     otelcol) install_otelcol ;;
     promtool) install_promtool ;;

@@ -55,7 +55,8 @@ fn main() -> anyhow::Result<()> {
         ["--role=upload", ref order @ ..] => one_thread()?.block_on(uploads::client::run(order)),
         ["--role=library", sends] => instructions::run_library(sends.parse()?, None),
         ["--role=library-with-id", sends] => {
-            let store = store::Store::new(&store::Config::default());
+            let runtime = one_thread()?;
+            let store = store::Store::open(&store::Config::default(), runtime.handle())?;
             instructions::run_library(sends.parse()?, Some(&store))
         }
         ref words => one_thread()?.block_on(measure(words)),

@@ -9,6 +9,7 @@ use crate::{
     caller::Mode,
     config::{Config, Errors, Loaded, environment},
     server::{Gateway, Listener, on_hangup, on_signal},
+    store,
     telemetry::{self, Telemetry},
 };
 
@@ -69,10 +70,17 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     )?
     .with_tracer(telemetry.tracer())
     .reload_when(hangup);
-    info!(
-        ttl = %humantime::format_duration(config.store.ttl()),
-        "request IDs are remembered in memory: a repeat is safe if it comes to this replica, and until it ends"
-    );
+    let ttl = humantime::format_duration(config.store.ttl());
+    match config.store.kind {
+        store::Kind::Memory => info!(
+            %ttl,
+            "request IDs are remembered in memory: a repeat is safe if it comes to this replica, and until it ends"
+        ),
+        store::Kind::Redis => info!(
+            %ttl,
+            "request IDs are remembered in Redis: a repeat is safe at every replica that shares it"
+        ),
+    }
     let served = gateway.serve(listener, shutdown).await;
     info!("the gateway ends");
     reloading.abort();

@@ -67,6 +67,7 @@ fn check(config: &Config, root: Field<'_>) -> Vec<App> {
     }
     let _refused = check_server(config, root.child("server"));
     config.telemetry.check(root.child("telemetry"));
+    config.store.check(root.child("store"));
 
     let apps = root.child("apps");
     if config.apps.is_empty() {

@@ -19,6 +19,9 @@ impl Failure {
             Self::RequestIdReused => ErrorReason::RequestIdReused,
             Self::Quota { .. } => ErrorReason::QuotaExceeded,
             Self::Store(store::Error::Full { .. }) | Self::Overloaded => ErrorReason::Overloaded,
+            Self::Store(store::Error::Away { .. } | store::Error::Unreadable) => {
+                ErrorReason::StoreUnavailable
+            }
             Self::ShuttingDown => ErrorReason::ShuttingDown,
             Self::Internal => ErrorReason::Internal,
         }

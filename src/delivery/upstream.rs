@@ -10,7 +10,7 @@ use crate::{
     app::App,
     easemob::Tokens,
     metrics::{Gauge, Gauges},
-    quota::{Kind, Quotas, Use},
+    quota::{Kind, Quotas, Shared, Use},
 };
 
 /// One app's way to Easemob, as far as all shards share it.
@@ -25,15 +25,21 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// For an app, with its tokens, to be used by so many shards. Its time is kept on `runtime`, which must not be a shard's.
+    /// For an app, with its tokens, to be used by so many shards. Its time is kept on `runtime`, which must not
+    /// be a shard's. `shared`: the way to the replicas that share its quotas.
     pub fn new(
         app: Arc<App>,
         tokens: Arc<Tokens>,
         (config, shards): (&Config, usize),
         runtime: &Handle,
+        shared: Option<&Shared>,
         gauges: &Gauges,
     ) -> Arc<Self> {
-        let quotas = Arc::new(Quotas::new(&app.quota, config.admitted(shards), runtime));
+        let most = config.admitted(shards);
+        let quotas = Arc::new(match shared {
+            Some(shared) => Quotas::shared(&app.quota, most, runtime, shared),
+            None => Quotas::new(&app.quota, most, runtime),
+        });
         observe(&quotas, &app.name, config.queue, gauges);
         Arc::new(Self {
             quotas,

@@ -249,6 +249,12 @@ impl From<&Failure> for Problem {
             Failure::Store(store::Error::Full { retry_after }) => {
                 problem.with_retry_after(*retry_after)
             }
+            Failure::Store(store::Error::Away { retry_after }) => {
+                problem.with_retry_after(*retry_after)
+            }
+            Failure::Store(store::Error::Unreadable) => {
+                problem.with_retry_after(Duration::from_secs(1))
+            }
             _ => problem,
         }
     }

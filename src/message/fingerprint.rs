@@ -39,6 +39,16 @@ pub struct Files {
 }
 
 impl Fingerprint {
+    /// One that was kept elsewhere.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes, to be kept elsewhere.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
     /// One that stands for these bytes: for tests of those who only compare.
     #[cfg(test)]
     pub(crate) const fn of(bytes: [u8; 16]) -> Self {

@@ -47,6 +47,9 @@ gauges! {
     RecordsActive: "easemob_gateway.store.records", "{record}", "Request IDs that are remembered.";
     RecordBytes: "easemob_gateway.store.active", "By", "Memory that remembered request IDs take.";
     RecordBytesLimit: "easemob_gateway.store.limit", "By", "Memory that remembered request IDs may take.";
+    RedisUp: "easemob_gateway.redis.up", "1", "Whether Redis answers: 1 or 0.";
+    RedisAnswerTime: "easemob_gateway.redis.answer_time", "s", "Mean time of Redis's answers since the last reading; none without an answer.";
+    RedisFailures: "easemob_gateway.redis.failed", "{call}", "Calls since the start that Redis did not answer, or not in time.";
     TokenAge: "easemob_gateway.token.age", "s", "Time since the app's token was fetched; none without a token.";
     TokenTimeLeft: "easemob_gateway.token.time_left", "s", "Time until the app's token is no longer used; none without a token.";
 }

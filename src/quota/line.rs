@@ -71,6 +71,22 @@ impl Line {
         self.flows.values().map(|flow| flow.backlog.calls).sum()
     }
 
+    /// The messages of each call that waits, about in the order in which they will go.
+    pub(super) fn sizes(&self) -> Vec<u64> {
+        let waiting = self.flows.values().flat_map(|flow| &flow.queue);
+        let mut waiting: Vec<_> = waiting
+            .filter(|waiting| !waiting.has_left())
+            .map(|waiting| (waiting.start, waiting.turn.messages()))
+            .collect();
+        waiting.sort_unstable();
+        waiting.into_iter().map(|(_, messages)| messages).collect()
+    }
+
+    /// The messages that were admitted and have not gone.
+    pub(super) fn queued(&self) -> u64 {
+        self.flows.values().map(|flow| flow.backlog.messages).sum()
+    }
+
     /// Notes that a caller asks, granted or not. How many of its messages wait already, and whether it was told
     /// to come back now.
     pub(super) fn ask(&mut self, asker: &Asker, amount: Amount, now: Instant) -> (usize, bool) {

@@ -5,9 +5,12 @@
 //! its turn in time. What was admitted waits for its turns; a turn is leave to make one call, with the
 //! quota for it and a place among the calls under way.
 
+mod budget;
 mod flow;
+mod lease;
 mod line;
 mod rules;
+mod shared;
 mod window;
 
 #[cfg(test)]
@@ -24,7 +27,11 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use self::rules::{Amount, End, Rules};
+pub use self::shared::Shared;
+use self::{
+    rules::{Amount, End, Rules},
+    shared::Leases,
+};
 use crate::app::Quota;
 
 /// What Easemob counts together.
@@ -114,17 +121,30 @@ struct Lane {
     /// Something changed that may let a waiting call go earlier.
     changed: Notify,
     runtime: Handle,
+    /// Where the quota is shared by several replicas.
+    leases: Option<Leases>,
 }
 
 impl Quotas {
     /// The quotas as the app's settings have them. `most` bounds the messages of one caller that are under way or wait.
     /// Time is kept on `runtime`, which must not be a shard's: those end.
     pub fn new(quota: &Quota, most: usize, runtime: &Handle) -> Self {
+        Self::with(quota, most, runtime, None)
+    }
+
+    /// The same, where all replicas together keep within the quotas.
+    pub fn shared(quota: &Quota, most: usize, runtime: &Handle, shared: &Shared) -> Self {
+        Self::with(quota, most, runtime, Some(shared))
+    }
+
+    fn with(quota: &Quota, most: usize, runtime: &Handle, shared: Option<&Shared>) -> Self {
+        let share = shared.map(|shared| shared.fallback_share);
         let kinds = Kind::ALL.map(|kind| {
             Arc::new(Lane {
-                rules: Mutex::new(Rules::new(kind, quota, most)),
+                rules: Mutex::new(Rules::new(kind, quota, most, share)),
                 changed: Notify::new(),
                 runtime: runtime.clone(),
+                leases: shared.map(|shared| Leases::new(shared, kind)),
             })
         });
         Self { kinds }
@@ -220,6 +240,8 @@ impl Admission {
             self.put_back_what_goes_again(&mut rules, messages);
             if let Some(place) = rules.go_at_once(&self.asker, messages, places, Instant::now()) {
                 self.goes(&mut rules, messages);
+                drop(rules);
+                lane.keep_lease();
                 turn.grant(place);
                 turn.begin();
                 return turn;
@@ -227,6 +249,7 @@ impl Admission {
             rules.wait(&self.asker, turn, places)
         };
         lane.keep_time();
+        lane.keep_lease();
         // The line is not dropped while this holds the lane, and gives up nobody who waits.
         let mut turn = receiver.await.expect("the line lets go whoever waits");
         self.goes(&mut lane.lock(), messages);
@@ -336,6 +359,7 @@ impl Drop for Turn {
             messages_counted,
         };
         lane.lock().end(&self.asker, end, Instant::now());
+        lane.keep_lease();
         if self.place.take().is_some() {
             self.quotas.place_freed();
         } else {

@@ -10,8 +10,9 @@ use tokio::{
 pub(super) use super::line::Amount;
 use super::{
     Asker, Kind, Refusal, Turn, Use,
+    budget::Budget,
+    lease::{Answer, Ask, Step},
     line::{Line, Next},
-    window::Window,
 };
 use crate::app::Quota;
 
@@ -31,17 +32,19 @@ pub(super) struct End {
 /// The state of one kind.
 #[derive(Debug)]
 pub(super) struct Rules {
-    calls: Option<Window>,
-    messages: Option<Window>,
+    budget: Budget,
     paused_until: Option<Instant>,
     line: Line,
     /// Messages of one caller that may be under way or wait.
     most: usize,
     keeps_time: bool,
+    keeps_lease: bool,
+    calls_per_second: u64,
 }
 
 impl Rules {
-    pub(super) fn new(kind: Kind, quota: &Quota, most: usize) -> Self {
+    /// `share`: of the quota, while Redis is away; none where nothing is shared.
+    pub(super) fn new(kind: Kind, quota: &Quota, most: usize, share: Option<f64>) -> Self {
         let (calls, messages) = match kind {
             Kind::Users => (
                 quota.users.calls_per_second,
@@ -61,13 +64,13 @@ impl Rules {
             ),
             Kind::Files => (quota.files.calls_per_second, None),
         };
-        let window = |(limit, length)| (limit > 0).then(|| Window::new(limit, length));
         let length = messages.map_or(SECOND, |(_, length)| length);
-        let messages = messages.and_then(window);
-        let limit = messages.as_ref().map(Window::limit);
+        let budget = Budget::new(calls, messages, share);
+        let limit = budget.limit();
         Self {
-            calls: window((calls, SECOND)),
-            messages,
+            budget,
+            calls_per_second: calls.into(),
+            keeps_lease: false,
             paused_until: None,
             line: Line::new(limit, length),
             most,
@@ -83,11 +86,7 @@ impl Rules {
         until: Instant,
         now: Instant,
     ) -> Result<(), Refusal> {
-        if self
-            .messages
-            .as_ref()
-            .is_some_and(|window| largest > window.limit())
-        {
+        if self.budget.limit().is_some_and(|limit| largest > limit) {
             return Err(Refusal::NeverFits);
         }
         let (admitted, came_back) = self.line.ask(asker, amount, now);
@@ -128,12 +127,12 @@ impl Rules {
         let needs = last - now;
         // With all of the quota before it, it would still need this long.
         let alone = self.when_fits(amount, now).duration_since(now);
-        let rounds = |window: &Option<Window>, amount: u64| {
-            window
-                .as_ref()
-                .is_some_and(|window| amount > window.limit())
-        };
-        let whole = !rounds(&self.calls, amount.calls) && !rounds(&self.messages, amount.messages);
+        let calls = Some(self.calls_per_second).filter(|limit| *limit > 0);
+        let whole = calls.is_none_or(|limit| amount.calls <= limit)
+            && self
+                .budget
+                .limit()
+                .is_none_or(|limit| amount.messages <= limit);
         if !whole && alone > until.saturating_duration_since(now) {
             return Refusal::TooLate {
                 retry_after: None,
@@ -168,14 +167,14 @@ impl Rules {
             return None;
         }
         let kept = self.line.kept_for_others(&asker.name, messages, now);
-        if !self.has_room(messages + kept, now) {
+        if !self.has_room(messages, kept, now) {
             return None;
         }
         let place = match places {
             Some(places) => Some(Arc::clone(places).try_acquire_owned().ok()?),
             None => None,
         };
-        self.charge(messages);
+        self.budget.charge(messages, now);
         self.line.charge(&asker.name, messages);
         Some(place)
     }
@@ -198,12 +197,12 @@ impl Rules {
     pub(super) fn let_go(&mut self, now: Instant) {
         while let Some(next) = self.next(now) {
             let messages = next.messages;
-            if !self.has_room(messages, now) {
+            if !self.has_room(messages, 0, now) {
                 return;
             }
-            self.charge(messages);
+            self.budget.charge(messages, now);
             if !self.line.go(next) {
-                self.give_back(messages);
+                self.budget.give_back(messages, now);
             }
         }
     }
@@ -214,6 +213,11 @@ impl Rules {
         if self.line.is_empty() {
             self.keeps_time = false;
             return None;
+        }
+        if self.budget.lease().is_some() {
+            // What is granted lets them go by itself; the rest is for what changes with time alone.
+            let unpaused = self.paused_until.filter(|until| *until > now);
+            return Some(unpaused.unwrap_or(now + SECOND / 10));
         }
         Some(match self.next(now) {
             // A moment later than now: not to spin where the estimate is short.
@@ -232,9 +236,7 @@ impl Rules {
     }
 
     fn next(&mut self, now: Instant) -> Option<Next> {
-        let room = self.messages.as_mut().map_or(u64::MAX, |window| {
-            window.limit().saturating_sub(window.used(now))
-        });
+        let room = self.budget.room(now);
         self.line.next(room, now)
     }
 
@@ -252,23 +254,14 @@ impl Rules {
 
     /// A call ended: what Easemob counted is charged for a window more, and the rest is given back.
     pub(super) fn end(&mut self, asker: &Asker, end: End, now: Instant) {
-        let End {
-            messages,
-            call_counted,
-            messages_counted,
-        } = end;
-        self.line.end(asker, messages, messages_counted, now);
-        if let Some(window) = &mut self.calls {
-            window.settle(1, call_counted, now);
-        }
-        if let Some(window) = &mut self.messages {
-            window.settle(messages, messages_counted, now);
-        }
+        self.line
+            .end(asker, end.messages, end.messages_counted, now);
+        self.budget.settle(end, now);
     }
 
     /// Whether a call would go now, but for those before it and a place.
     pub(super) fn has_room_for(&mut self, messages: u64, now: Instant) -> bool {
-        self.has_room(messages, now)
+        self.has_room(messages, 0, now)
     }
 
     pub(super) fn pause(&mut self, until: Instant) {
@@ -276,56 +269,57 @@ impl Rules {
     }
 
     pub(super) fn message_limit(&self) -> Option<u64> {
-        self.messages.as_ref().map(Window::limit)
+        self.budget.limit()
     }
 
     pub(super) fn usage(&mut self, now: Instant) -> Use {
-        let window = self.messages.as_mut().or(self.calls.as_mut());
+        let (used, limit) = self.budget.usage(now);
         Use {
             waiting: usize::try_from(self.line.backlog()).unwrap_or(usize::MAX),
-            limit: window.as_ref().map_or(0, |window| window.limit()),
-            used: window.map_or(0, |window| window.used(now)),
+            limit,
+            used,
         }
     }
 
-    fn has_room(&mut self, messages: u64, now: Instant) -> bool {
-        let fits = |window: &mut Option<Window>, amount: u64| {
-            window
-                .as_mut()
-                .is_none_or(|window| window.fits(amount, now))
+    /// What is to be done about the lease. With the end of it nobody keeps it any more.
+    pub(super) fn lease_step(&mut self, now: Instant) -> Step {
+        let wanted = match self.paused_until.is_some_and(|until| now < until) {
+            true => Vec::new(),
+            false => self.line.sizes(),
         };
-        self.paused_until.is_none_or(|until| now >= until)
-            && fits(&mut self.calls, 1)
-            && fits(&mut self.messages, messages)
+        let queued = self.line.queued();
+        let Some(lease) = self.budget.lease() else {
+            return Step::End;
+        };
+        let step = lease.step(&wanted, queued, now);
+        if matches!(step, Step::End) {
+            self.keeps_lease = false;
+        }
+        step
+    }
+
+    pub(super) fn lease_answered(&mut self, ask: &Ask, answer: Answer) {
+        if let Some(lease) = self.budget.lease() {
+            lease.answered(ask, answer);
+        }
+    }
+
+    pub(super) fn lease_failed(&mut self, retry_after: Duration, now: Instant) {
+        if let Some(lease) = self.budget.lease() {
+            lease.failed(retry_after, now);
+        }
+    }
+
+    pub(super) fn begin_to_keep_lease(&mut self) -> bool {
+        !std::mem::replace(&mut self.keeps_lease, true)
+    }
+
+    fn has_room(&mut self, messages: u64, kept: u64, now: Instant) -> bool {
+        self.paused_until.is_none_or(|until| now >= until) && self.budget.fits(messages, kept, now)
     }
 
     fn when_fits(&mut self, amount: Amount, now: Instant) -> Instant {
-        let when = |window: &mut Option<Window>, amount: u64| {
-            window
-                .as_mut()
-                .map_or(now, |window| window.when_fits(amount, now))
-        };
         let unpaused = self.paused_until.map_or(now, |until| until.max(now));
-        when(&mut self.calls, amount.calls)
-            .max(when(&mut self.messages, amount.messages))
-            .max(unpaused)
-    }
-
-    fn charge(&mut self, messages: u64) {
-        if let Some(calls) = &mut self.calls {
-            calls.charge(1);
-        }
-        if let Some(window) = &mut self.messages {
-            window.charge(messages);
-        }
-    }
-
-    fn give_back(&mut self, messages: u64) {
-        if let Some(calls) = &mut self.calls {
-            calls.give_back(1);
-        }
-        if let Some(window) = &mut self.messages {
-            window.give_back(messages);
-        }
+        self.budget.when_fits(amount, now).max(unpaused)
     }
 }

@@ -92,6 +92,11 @@ impl Window {
         }
     }
 
+    /// The same for calls that may have begun before this was counted.
+    pub(super) fn end_at_most(&mut self, amount: u64, now: Instant) {
+        self.end(amount.min(self.under_way), now, now);
+    }
+
     /// The call is proven not to have reached Easemob's count.
     pub(super) fn give_back(&mut self, amount: u64) {
         self.under_way -= amount;

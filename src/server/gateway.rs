@@ -2,7 +2,7 @@
 //! process, connections to Easemob and the service for each shard.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -24,8 +24,9 @@ use crate::{
     easemob::{self, Tokens},
     grpc::{self, Auth, Bounds, Messaging, Timeouts},
     media,
-    metrics::{Gauge, Metrics, Registry},
-    store::{self, Store},
+    metrics::{Gauge, Gauges, Metrics, Registry},
+    quota,
+    store::{self, Health, Link, Store},
     trace::Tracer,
 };
 
@@ -62,17 +63,19 @@ impl Gateway {
     ) -> anyhow::Result<Self> {
         let runtime = Handle::try_current()?;
         let shards = shard_count(&config);
+        let records = Arc::new(Store::open(store, &runtime)?);
         let upstreams: Result<Vec<_>, easemob::SetupError> = apps
             .iter()
             .map(|app| {
                 let Metrics { calls, gauges, .. } = registry.metrics();
                 let tokens = easemob::tokens(app, runtime.clone(), calls, gauges)?;
-                let app = Arc::clone(app);
+                let shared = shared_quotas(app, &records, store);
                 Ok(Upstream::new(
-                    app,
+                    Arc::clone(app),
                     tokens,
                     (&delivery, shards),
                     &runtime,
+                    shared.as_ref(),
                     gauges,
                 ))
             })
@@ -95,7 +98,7 @@ impl Gateway {
                 tracer: Arc::default(),
             },
             streams: Arc::new(Semaphore::new(config.max_send_streams)),
-            store: Arc::new(Store::new(store)),
+            store: records,
             readiness: Readiness::new(),
             reload: Arc::default(),
             config,
@@ -217,6 +220,9 @@ impl Gateway {
             limit,
             move || store.usage().bytes,
         );
+        if let Some(link) = self.store.link() {
+            observe_redis(gauges, link);
+        }
         let transfers = self.transfers.clone();
         gauges.observe_places(
             (Gauge::TransfersActive, Gauge::TransfersLimit),
@@ -241,6 +247,29 @@ impl Gateway {
         });
         closing
     }
+}
+
+fn observe_redis(gauges: &Gauges, link: &Arc<Link>) {
+    let health = Arc::clone(link);
+    gauges.observe(Gauge::RedisUp, &[], move || {
+        Some(f64::from(u8::from(health.health().up)))
+    });
+    let health = Arc::clone(link);
+    gauges.observe(Gauge::RedisFailures, &[], move || {
+        u32::try_from(health.health().failed).ok().map(f64::from)
+    });
+    let (health, last) = (Arc::clone(link), Mutex::new((0, Duration::ZERO)));
+    gauges.observe(Gauge::RedisAnswerTime, &[], move || {
+        let Health {
+            answered, waited, ..
+        } = health.health();
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        let (before, waited_before) = std::mem::replace(&mut *last, (answered, waited));
+        let answers = u32::try_from(answered - before)
+            .ok()
+            .filter(|answers| *answers > 0)?;
+        Some((waited - waited_before).as_secs_f64() / f64::from(answers))
+    });
 }
 
 /// Places for requests that the apps share. Where there are several, some of the process's places are left
@@ -270,4 +299,15 @@ fn watch_app(watch: &mut Watch, app: &Arc<App>, tokens: &Arc<Tokens>) {
             Ok(())
         });
     }
+}
+
+/// What the replicas of an app share of its quotas, where there is a store that they share.
+fn shared_quotas(app: &App, records: &Store, config: &store::Config) -> Option<quota::Shared> {
+    Some(quota::Shared {
+        link: Arc::clone(records.link()?),
+        prefix: config.prefix.clone(),
+        app: Arc::clone(&app.name),
+        fallback_share: config.fallback_share,
+        longest_call: app.timeouts.call,
+    })
 }

@@ -1,5 +1,5 @@
 //! FLOOR 2: what request IDs have achieved so far, recipient by recipient, so that a repeat sends what is
-//! left and nothing twice.
+//! left and nothing twice. In memory, or in a Redis that several replicas share; the link to it is here too.
 //!
 //! A recipient is *claimed* by one run of a request at a time (the claim has a lease, which the run
 //! renews while it waits), then *dispatched* (the last step before the socket; the lease covers the whole
@@ -14,23 +14,30 @@
 mod config;
 mod memory;
 mod record;
+mod redis;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+use tokio::runtime::Handle;
 
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
-    config::{Config, Kind},
+    config::{Config, Kind, RedisUrl},
     memory::{Memory, Usage},
     record::{Files, Key, Record, Settlement, State, StoredFile, Unsent},
+    redis::{Away, Health, Link, Redis, SetupError},
 };
 use crate::{media::Section, message::Fingerprint, trace};
 
 /// Where the records are. Every operation is atomic: nothing comes between its look and its change.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 pub enum Store {
     /// In this process, and gone with it.
     Memory(Memory),
+    /// In Redis, for all replicas.
+    Redis(Redis),
 }
 
 /// A request that is about to begin, for the first time or again.
@@ -83,6 +90,15 @@ pub struct Running {
 }
 
 impl Running {
+    /// On another replica, whose end nobody tells: it is looked at again after this.
+    fn elsewhere(look_again: Duration) -> Self {
+        Self {
+            ended: CancellationToken::new(),
+            lease: look_again,
+            trace: None,
+        }
+    }
+
     /// Returns when the other run has ended, or when it should show whether it lives: begin again then.
     pub async fn ended(self) {
         // Beyond the lease: at its very end it may still hold.
@@ -103,13 +119,34 @@ pub enum Error {
         /// When the oldest of them goes.
         retry_after: Duration,
     },
+    /// The shared store does not answer.
+    #[error("the store of request IDs does not answer")]
+    Away {
+        /// When it is tried again.
+        retry_after: Duration,
+    },
+    /// The record was not written by a gateway of this version.
+    #[error("the record of the request ID cannot be read")]
+    Unreadable,
 }
 
 impl Store {
-    /// A store as configured.
-    pub fn new(config: &Config) -> Self {
+    /// A store as configured. Connections are kept on `runtime`, which must not be a shard's: those end.
+    pub fn open(config: &Config, runtime: &Handle) -> Result<Self, SetupError> {
         match config.kind {
-            Kind::Memory => Self::Memory(Memory::new(config)),
+            Kind::Memory => Ok(Self::Memory(Memory::new(config))),
+            Kind::Redis => {
+                let link = Arc::new(Link::open(config, runtime)?);
+                Ok(Self::Redis(Redis::new(config, link)))
+            }
+        }
+    }
+
+    /// What all replicas share, where they share anything.
+    pub fn link(&self) -> Option<&Arc<Link>> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Redis(redis) => Some(redis.link()),
         }
     }
 
@@ -117,6 +154,7 @@ impl Store {
     pub async fn begin(&self, begin: &Begin<'_>) -> Result<Begun, Error> {
         match self {
             Self::Memory(memory) => memory.begin(begin),
+            Self::Redis(redis) => redis.begin(begin).await,
         }
     }
 
@@ -124,6 +162,7 @@ impl Store {
     pub async fn renew(&self, claim: Claim, lease: Duration) -> Result<bool, Error> {
         match self {
             Self::Memory(memory) => Ok(memory.renew(claim, lease)),
+            Self::Redis(redis) => redis.renew(claim, lease).await,
         }
     }
 
@@ -136,6 +175,7 @@ impl Store {
     ) -> Result<bool, Error> {
         match self {
             Self::Memory(memory) => Ok(memory.dispatch(claim, part, lease)),
+            Self::Redis(redis) => redis.dispatch(claim, part, lease).await,
         }
     }
 
@@ -150,21 +190,16 @@ impl Store {
     ) -> Result<bool, Error> {
         match self {
             Self::Memory(memory) => Ok(memory.release(claim, part, doubt, lease)),
+            Self::Redis(redis) => redis.release(claim, part, doubt, lease).await,
         }
     }
 
-    /// What became of a part in the end. A late answer is taken even if the lease is over.
-    pub async fn settle(
-        &self,
-        claim: Claim,
-        part: &[u32],
-        settlement: Settlement<'_>,
-    ) -> Result<(), Error> {
+    /// What became of a part in the end. A late answer is taken even if the lease is over; a store that
+    /// is away is told later.
+    pub async fn settle(&self, claim: Claim, part: &[u32], settlement: Settlement<'_>) {
         match self {
-            Self::Memory(memory) => {
-                memory.settle(claim, part, settlement);
-                Ok(())
-            }
+            Self::Memory(memory) => memory.settle(claim, part, settlement),
+            Self::Redis(redis) => redis.settle(claim, part, settlement).await,
         }
     }
 
@@ -180,6 +215,7 @@ impl Store {
                 memory.stored(claim, which, file);
                 Ok(())
             }
+            Self::Redis(redis) => redis.stored(claim, which, &file).await,
         }
     }
 
@@ -187,6 +223,7 @@ impl Store {
     pub fn drop_part(&self, claim: Claim, part: &[u32], unsent: Unsent) {
         match self {
             Self::Memory(memory) => memory.settle(claim, part, Settlement::none(unsent)),
+            Self::Redis(redis) => redis.drop_part(claim, part, unsent),
         }
     }
 
@@ -194,13 +231,19 @@ impl Store {
     pub fn drop_claim(&self, claim: Claim) {
         match self {
             Self::Memory(memory) => memory.abandon(claim),
+            Self::Redis(redis) => redis.drop_claim(claim),
         }
     }
 
-    /// How much is remembered here.
+    /// How much is remembered here: nothing, where it is elsewhere.
     pub fn usage(&self) -> Usage {
         match self {
             Self::Memory(memory) => memory.usage(),
+            Self::Redis(_) => Usage {
+                records: 0,
+                bytes: 0,
+                max_bytes: 0,
+            },
         }
     }
 }

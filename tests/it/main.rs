@@ -19,6 +19,7 @@ mod doctor;
 mod faults;
 mod media;
 mod metrics;
+mod redis;
 mod repeat;
 mod send;
 mod server;

@@ -78,11 +78,11 @@ impl Held {
             Err(failure) if failure.may_have_been_sent() => Settlement::none(Unsent::MaybeSent),
             Err(_) => Settlement::none(Unsent::NotSent),
         };
-        let settled = self.store.settle(self.claim, &self.places, settlement);
-        // The caller is told the truth; to the store the part is in doubt once its lease is over.
-        if let Err(error) = settled.await {
-            tracing::warn!(%error, "the outcome of a send is not remembered under its request ID");
-        }
+        // The caller is told the truth in any case; to a store that never hears of it, the part is in doubt
+        // once its lease is over.
+        self.store
+            .settle(self.claim, &self.places, settlement)
+            .await;
         self.settled = true;
     }
 }

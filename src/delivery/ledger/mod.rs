@@ -7,7 +7,7 @@ mod run;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::{held::Held, run::Run};
@@ -19,7 +19,7 @@ use crate::{
     id::RequestId,
     message::{Fingerprint, MediaMessage, Message},
     metrics::{Repeat, RequestIds},
-    store::{self, Begin, Begun, Key, Record, State, Store},
+    store::{Begin, Begun, Key, Record, State, Store},
     trace,
 };
 
@@ -113,31 +113,37 @@ impl Request {
             lease: CLAIM_LEASE,
             trace: span.ids(),
         };
+        let mut known = None;
         loop {
-            let begun = store.begin(&begin).await;
+            // Where it is cut short, what may have been claimed is given back.
+            let begun = timeout_at(answer_by, store.begin(&begin)).await;
             seen.found(match &begun {
-                Ok(Begun::New(_)) => Repeat::First,
-                Ok(Begun::Again(..)) => Repeat::Resumed,
-                Ok(Begun::Settled(_)) => Repeat::Replayed,
-                Ok(Begun::Running(..)) => Repeat::Joined,
-                Ok(Begun::Reused) => Repeat::Reused,
-                Err(store::Error::Full { .. }) => Repeat::Refused,
+                Ok(Ok(Begun::New(_))) => Repeat::First,
+                Ok(Ok(Begun::Again(..))) => Repeat::Resumed,
+                Ok(Ok(Begun::Settled(_))) => Repeat::Replayed,
+                Ok(Ok(Begun::Running(..))) => Repeat::Joined,
+                Ok(Ok(Begun::Reused)) => Repeat::Reused,
+                Ok(Err(_)) | Err(_) => Repeat::Refused,
             });
-            let (running, record) = match begun? {
-                Begun::New(claim) => {
+            let (running, record) = match (begun, known.take()) {
+                (Ok(Ok(Begun::New(claim))), _) => {
                     span.event("request_id.claimed", []);
                     return Ok(Start::Run(Run::new(store, claim), None));
                 }
-                Begun::Again(claim, record) => {
+                (Ok(Ok(Begun::Again(claim, record))), _) => {
                     span.event("request_id.resumed", []);
                     return Ok(Start::Run(Run::new(store, claim), Some(record)));
                 }
-                Begun::Settled(record) => {
+                (Ok(Ok(Begun::Settled(record))), _) => {
                     span.event("request_id.replayed", []);
                     return Ok(Start::Settled(record));
                 }
-                Begun::Running(running, record) => (running, record),
-                Begun::Reused => return Err(Failure::RequestIdReused),
+                (Ok(Ok(Begun::Running(running, record))), _) => (running, record),
+                (Ok(Ok(Begun::Reused)), _) => return Err(Failure::RequestIdReused),
+                // That there is a run is known, and not what becomes of it.
+                (_, Some(record)) => return Ok(Start::Running(record)),
+                (Ok(Err(error)), None) => return Err(error.into()),
+                (Err(_elapsed), None) => return Err(Failure::DeadlineExceeded),
             };
             span.event("request_id.joined", []);
             if let Some(other) = running.trace {
@@ -150,6 +156,7 @@ impl Request {
                 // What it waits for may go on; this repeat cannot.
                 () = closing.cancelled() => return Ok(Start::Running(record)),
             }
+            known = Some(record);
         }
     }
 

@@ -1,6 +1,6 @@
 //! One run of a request: its claim, kept alive while its caller waits.
 
-use std::{pin::pin, sync::Arc};
+use std::sync::Arc;
 
 use tokio::time::sleep;
 
@@ -33,15 +33,17 @@ impl Run {
 
     /// Keeps the claim alive while this takes its time.
     pub(in crate::delivery) async fn keep<T>(&self, work: impl Future<Output = T>) -> T {
-        let mut work = pin!(work);
-        loop {
-            tokio::select! {
-                biased;
-                done = &mut work => return done,
-                () = sleep(CLAIM_LEASE / 3) => {}
+        let renewals = async {
+            loop {
+                sleep(CLAIM_LEASE / 3).await;
+                // A claim that was lost shows itself where something is to be sent under it.
+                let _kept = self.store.renew(self.claim, CLAIM_LEASE).await;
             }
-            // A claim that was lost shows itself where something is to be sent under it.
-            let _kept = self.store.renew(self.claim, CLAIM_LEASE).await;
+        };
+        tokio::select! {
+            biased;
+            done = work => done,
+            never = renewals => never,
         }
     }
 

@@ -10,7 +10,7 @@ use crate::{
     easemob::{Accepted, FirstByte, Kind},
     invalid::Violations,
     proto::{self, message::Content, message::Target},
-    store,
+    store::{self, Memory},
 };
 
 /// Longer than any lease.
@@ -48,7 +48,7 @@ impl Bench {
         let id = RequestId::check("1".into(), violations.root());
         let id = id.flatten().expect("a right ID");
         Self {
-            store: Arc::new(Store::new(&store::Config::default())),
+            store: Arc::new(Store::Memory(Memory::new(&store::Config::default()))),
             request: Request::of_message(&message, &app, &Caller::anonymous(), &id),
             message,
             closing: CancellationToken::new(),

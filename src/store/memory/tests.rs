@@ -279,7 +279,9 @@ async fn a_full_store_refuses_and_forgets_nothing() {
     };
     assert!(held > 500, "{held}");
     assert!(memory.usage().bytes <= 100_000);
-    let Error::Full { retry_after } = refused;
+    let Error::Full { retry_after } = refused else {
+        panic!("{refused}");
+    };
     assert!(retry_after <= Config::default().ttl());
     for number in 0..held {
         assert_eq!(settled(&memory, number, 1), [accepted("1")]);

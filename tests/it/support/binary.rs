@@ -106,6 +106,11 @@ impl Binary {
         kill_process(pid, signal).unwrap();
     }
 
+    /// SIGKILL: it ends where it stands.
+    pub async fn kill(&mut self) {
+        self.child.kill().await.unwrap();
+    }
+
     /// Waits for its end, and gives all that it said.
     pub async fn ended(mut self) -> (ExitStatus, String) {
         let status = super::soon("the process ends", self.child.wait()).await;

@@ -7,6 +7,7 @@ pub mod http2;
 pub mod ledger;
 pub mod metrics;
 pub mod process;
+pub mod redis;
 pub mod request;
 pub mod server;
 pub mod tls;

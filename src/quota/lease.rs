@@ -1,0 +1,530 @@
+//! A replica's part of a quota that several share: what it was granted and has not used, what is on its way, what
+//! ended and is still to be told. Knows no Redis: `shared.rs` carries questions and answers.
+
+use std::{collections::VecDeque, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{flow::Amount, window::Window};
+
+/// How long what ended may wait to be told, and what is not used to be given back. A charge lasts a window from its
+/// own end, however late that is told.
+const REPORT: Duration = Duration::from_millis(300);
+/// How often a replica shows that it lives while anything of it counts.
+const RENEW: Duration = Duration::from_secs(1);
+/// How long a grant may be used after the question that it answers.
+pub(super) const USABLE: Duration = Duration::from_secs(10);
+/// Between two questions of one replica at full rate, for each replica that waits.
+const PACE: Duration = Duration::from_millis(80);
+/// Questions that may come sooner.
+const BURST: f64 = 8.0;
+/// Ends closer together are told as one.
+const GRAIN: Duration = Duration::from_millis(5);
+/// Calls at most that are asked for at once.
+const CALLS: usize = 64;
+
+/// One limit: how much in which time. A limit of 0 is none.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limit {
+    pub(super) amount: u64,
+    pub(super) length: Duration,
+}
+
+/// A replica's part of one quota.
+#[derive(Debug)]
+pub(super) struct Lease {
+    messages: Limit,
+    calls: Limit,
+    /// In millionths.
+    share: u64,
+    available: Amount,
+    usable_until: Instant,
+    under_way: Amount,
+    /// Not told yet.
+    ended: VecDeque<(Instant, Amount)>,
+    /// Being told; told again where no answer came.
+    telling: VecDeque<(Instant, Amount)>,
+    /// Told, within the window: for a Redis that forgets.
+    told: VecDeque<(Instant, Amount)>,
+    generation: String,
+    sequence: u64,
+    batch: u64,
+    view: Option<View>,
+    away: Option<Away>,
+    pace: Pace,
+    /// Charged since the rate was last taken.
+    charged: Amount,
+    rate_since: Instant,
+    /// In a report's time.
+    rate: Amount,
+    last_charge: Instant,
+}
+
+/// What Redis said last.
+#[derive(Debug, Clone)]
+struct View {
+    at: Instant,
+    left: i64,
+    left_calls: i64,
+    busy: u64,
+    queued: u64,
+    /// What leaves in each sixteenth of the window from then on.
+    slots: Vec<u64>,
+    /// Somebody here still waits.
+    short: bool,
+}
+
+/// Redis is away since then, and this is what was used meanwhile.
+#[derive(Debug)]
+struct Away {
+    since: Instant,
+    messages: Window,
+    calls: Window,
+    retry_at: Instant,
+}
+
+#[derive(Debug)]
+struct Pace {
+    tokens: f64,
+    at: Instant,
+}
+
+/// A question to Redis.
+#[derive(Debug)]
+pub(super) struct Ask {
+    pub(super) generation: String,
+    pub(super) sequence: u64,
+    pub(super) batch: u64,
+    pub(super) messages: Limit,
+    pub(super) calls: Limit,
+    pub(super) held: Amount,
+    pub(super) available: Amount,
+    pub(super) reserve: Amount,
+    pub(super) queued: u64,
+    /// How long ago, and how much.
+    pub(super) ended: Vec<(Duration, Amount)>,
+    pub(super) wanted: Vec<u64>,
+    pub(super) asked_at: Instant,
+}
+
+/// What Redis says.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// So much more may be used.
+    Granted {
+        generation: String,
+        granted: Amount,
+        left: i64,
+        left_calls: i64,
+        busy: u64,
+        queued: u64,
+        met: usize,
+        slots: Vec<u64>,
+    },
+    /// It has forgotten what it knew, and wants to be told all again.
+    Lost { generation: String },
+    /// A later question came before this one.
+    Late,
+}
+
+/// What is to be done about a lease.
+#[derive(Debug)]
+pub(super) enum Step {
+    Ask(Ask),
+    Until(Instant),
+    /// Nothing of it counts any more.
+    End,
+}
+
+impl Lease {
+    pub(super) fn new(messages: Limit, calls: Limit, share: f64) -> Self {
+        let now = Instant::now();
+        Self {
+            messages,
+            calls,
+            share: u64::try_from(Duration::from_secs(1).mul_f64(share).as_micros()).unwrap_or(0),
+            available: Amount::default(),
+            usable_until: now,
+            under_way: Amount::default(),
+            ended: VecDeque::new(),
+            telling: VecDeque::new(),
+            told: VecDeque::new(),
+            generation: String::new(),
+            sequence: 0,
+            batch: 0,
+            view: None,
+            away: None,
+            pace: Pace {
+                tokens: BURST,
+                at: now,
+            },
+            charged: Amount::default(),
+            rate_since: now,
+            rate: Amount::default(),
+            last_charge: now,
+        }
+    }
+
+    /// Whether a call may go now.
+    pub(super) fn fits(&mut self, messages: u64, now: Instant) -> bool {
+        if let Some(away) = &mut self.away {
+            let share = self.share;
+            let free = |limit: Limit, left: u64, window: &mut Window, amount: u64| {
+                // Of what is free, each replica takes its share.
+                limit.amount == 0 || window.used(now) + amount <= part(left, share)
+            };
+            let (left, left_calls) = left(&self.view, self.messages, self.calls, now);
+            return free(self.messages, left, &mut away.messages, messages)
+                && free(self.calls, left_calls, &mut away.calls, 1);
+        }
+        now < self.usable_until
+            && (self.messages.amount == 0 || self.available.messages >= messages)
+            && (self.calls.amount == 0 || self.available.calls >= 1)
+    }
+
+    pub(super) fn limit(&self) -> Option<u64> {
+        (self.messages.amount > 0).then_some(self.messages.amount)
+    }
+
+    /// What is left of the whole quota, as far as is known here.
+    pub(super) fn room(&mut self, now: Instant) -> u64 {
+        if self.messages.amount == 0 {
+            return u64::MAX;
+        }
+        let (left, _) = left(&self.view, self.messages, self.calls, now);
+        match &mut self.away {
+            Some(away) => part(left, self.share).saturating_sub(away.messages.used(now)),
+            None => left + self.available.messages,
+        }
+    }
+
+    pub(super) fn charge(&mut self, messages: u64, now: Instant) {
+        let call = Amount { calls: 1, messages };
+        self.under_way = self.under_way + call;
+        self.charged = self.charged + call;
+        self.last_charge = now;
+        match &mut self.away {
+            Some(away) => {
+                away.messages.charge(messages);
+                away.calls.charge(1);
+            }
+            None => self.available = self.available - call,
+        }
+    }
+
+    pub(super) fn end(&mut self, call: Amount, began: Instant, now: Instant) {
+        self.under_way = self.under_way - call;
+        match self.ended.back_mut() {
+            // The later end holds for both.
+            Some((at, sum)) if now.duration_since(*at) < GRAIN => {
+                *at = now;
+                *sum = *sum + call;
+            }
+            _ => self.ended.push_back((now, call)),
+        }
+        if let Some(away) = &mut self.away
+            && began >= away.since
+        {
+            away.messages.end(call.messages, began, now);
+            away.calls.end(call.calls, began, now);
+        }
+    }
+
+    /// The call is proven not to have reached Easemob's count.
+    pub(super) fn give_back(&mut self, messages: u64, now: Instant) {
+        let call = Amount { calls: 1, messages };
+        match &mut self.away {
+            // Whether it began before Redis went is not known here: it counts as ended.
+            Some(away) => {
+                self.under_way = self.under_way - call;
+                away.messages.end_at_most(messages, now);
+                away.calls.end_at_most(1, now);
+            }
+            None => {
+                self.under_way = self.under_way - call;
+                self.available = self.available + call;
+            }
+        }
+    }
+
+    /// When this much will fit, as far as can be told: others ask as well.
+    pub(super) fn when_fits(&mut self, amount: Amount, now: Instant) -> Instant {
+        let Limit {
+            amount: limit,
+            length,
+        } = self.messages;
+        let calls = match self.calls.amount {
+            0 => now,
+            // They are on their way through a window of a second, half used in the mean.
+            limit => {
+                now + self.calls.length
+                    * u32::try_from(amount.calls.saturating_sub(1) / limit).unwrap_or(u32::MAX)
+            }
+        };
+        if limit == 0 {
+            return calls;
+        }
+        if let Some(away) = &mut self.away {
+            let (left, _) = left(&self.view, self.messages, self.calls, now);
+            let fits = away.messages.used(now) + amount.messages <= part(left, self.share);
+            return match fits {
+                true => calls,
+                false => away
+                    .messages
+                    .when_fits(amount.messages, now)
+                    .max(now + length / 16),
+            };
+        }
+        let Some(view) = &self.view else { return calls };
+        // Of the others who wait, about as much goes before as of this.
+        let before = view.queued.min(amount.messages * view.busy) + amount.messages;
+        let mut free = self.room(now);
+        if before <= free {
+            return calls;
+        }
+        let Some(view) = &self.view else { return calls };
+        let slot = length / 16;
+        let rounds = u32::try_from((before - 1) / limit).unwrap_or(u32::MAX);
+        let lacking = (before - 1) % limit + 1;
+        let passed = now.duration_since(view.at);
+        for (number, amount) in (1u32..).zip(&view.slots) {
+            if slot * number > passed {
+                free += amount;
+                if free >= lacking {
+                    return (view.at + slot * number + length * rounds).max(calls);
+                }
+            }
+        }
+        (now + length * (rounds + 1)).max(calls)
+    }
+
+    /// What is to be done now. `wanted`: the calls that wait, in their order; `queued`: messages that do.
+    pub(super) fn step(&mut self, wanted: &[u64], queued: u64, now: Instant) -> Step {
+        self.forget(now);
+        if let Some(away) = &self.away {
+            if now < away.retry_at {
+                return Step::Until(away.retry_at);
+            }
+            return Step::Ask(self.ask(wanted, queued, now));
+        }
+        if now >= self.usable_until {
+            self.available = Amount::default();
+        }
+        let waits = wanted.first().is_some_and(|first| !self.fits(*first, now));
+        let busy = self.view.as_ref().map_or(0, |view| view.busy);
+        let between = PACE * u32::try_from(busy + 1).unwrap_or(u32::MAX);
+        let asked_at = self.view.as_ref().map(|view| view.at);
+        let is_short = self.view.as_ref().is_some_and(|view| view.short);
+        let mut next = None;
+        let mut at = |when: Instant| next = Some(next.map_or(when, |next: Instant| next.min(when)));
+        if waits {
+            let paced = self.pace.ready(between, now);
+            at(match asked_at.filter(|_| is_short) {
+                Some(asked_at) => paced.max(asked_at + between),
+                None => paced,
+            });
+        }
+        if let Some((oldest, _)) = self.telling.front().or(self.ended.front()) {
+            at((*oldest + REPORT).max(self.pace.ready(between, now)));
+        }
+        if self.available != Amount::default() && wanted.is_empty() {
+            at((self.last_charge + REPORT).max(asked_at.unwrap_or(now) + REPORT));
+        }
+        if self.available != Amount::default()
+            || self.under_way != Amount::default()
+            || !self.told.is_empty()
+        {
+            at(asked_at.unwrap_or(now) + RENEW);
+        }
+        match next {
+            Some(next) if next <= now => Step::Ask(self.ask(wanted, queued, now)),
+            Some(next) => Step::Until(next),
+            None => Step::End,
+        }
+    }
+
+    fn ask(&mut self, wanted: &[u64], queued: u64, now: Instant) -> Ask {
+        self.pace.take(now);
+        self.take_rate(now);
+        let reserve = self.reserve(now);
+        if wanted.is_empty() {
+            self.available = Amount {
+                messages: self.available.messages.min(reserve.messages),
+                calls: self.available.calls.min(reserve.calls),
+            };
+        }
+        if self.telling.is_empty() {
+            self.telling = std::mem::take(&mut self.ended);
+            self.batch += 1;
+        }
+        self.sequence += 1;
+        let untold = self
+            .ended
+            .iter()
+            .fold(Amount::default(), |sum, (_, amount)| sum + *amount);
+        Ask {
+            generation: self.generation.clone(),
+            sequence: self.sequence,
+            batch: self.batch,
+            messages: self.messages,
+            calls: self.calls,
+            held: self.available + self.under_way + untold,
+            available: self.available,
+            reserve,
+            queued,
+            ended: self
+                .telling
+                .iter()
+                .map(|(at, amount)| (now.duration_since(*at), *amount))
+                .collect(),
+            wanted: wanted.iter().copied().take(CALLS).collect(),
+            asked_at: now,
+        }
+    }
+
+    pub(super) fn answered(&mut self, ask: &Ask, answer: Answer) {
+        match answer {
+            Answer::Granted {
+                generation,
+                granted,
+                left,
+                left_calls,
+                busy,
+                queued,
+                met,
+                slots,
+            } => {
+                if self.away.take().is_some() {
+                    self.available = Amount::default();
+                }
+                self.generation = generation;
+                self.told.append(&mut self.telling);
+                self.available = self.available + granted;
+                self.usable_until = ask.asked_at + USABLE;
+                self.view = Some(View {
+                    at: ask.asked_at,
+                    left,
+                    left_calls,
+                    busy,
+                    queued,
+                    slots,
+                    short: met < ask.wanted.len(),
+                });
+            }
+            Answer::Lost { generation } => {
+                self.generation = generation;
+                // What was granted is unknown there as well; what is on its way is told again.
+                self.available = Amount::default();
+                let mut all = std::mem::take(&mut self.told);
+                all.append(&mut self.telling);
+                all.append(&mut self.ended);
+                self.ended = all;
+            }
+            Answer::Late => self.available = Amount::default(),
+        }
+    }
+
+    /// Redis did not answer: until it does, this replica uses its share of what was left.
+    pub(super) fn failed(&mut self, retry_after: Duration, now: Instant) {
+        let share = |limit: Limit| {
+            let share = part(limit.amount, self.share);
+            Window::new(u32::try_from(share).unwrap_or(u32::MAX), limit.length)
+        };
+        let (messages, calls) = (share(self.messages), share(self.calls));
+        self.available = Amount::default();
+        let away = self.away.get_or_insert(Away {
+            since: now,
+            messages,
+            calls,
+            retry_at: now,
+        });
+        let soon = Duration::from_millis(100);
+        away.retry_at = now + retry_after.clamp(soon, RENEW);
+    }
+
+    /// What is kept ready for calls to come: a report's time of the recent rate. Nothing where none went lately.
+    fn reserve(&self, now: Instant) -> Amount {
+        if now.duration_since(self.last_charge) >= REPORT {
+            return Amount::default();
+        }
+        Amount {
+            messages: self.rate.messages.max(4),
+            calls: self.rate.calls.max(4),
+        }
+    }
+
+    fn take_rate(&mut self, now: Instant) {
+        let time = now.duration_since(self.rate_since).as_millis();
+        let time = u64::try_from(time).unwrap_or(u64::MAX);
+        if time >= 50 {
+            let report = u64::try_from(REPORT.as_millis()).unwrap_or(u64::MAX);
+            let mean = |old: u64, new: u64| (old + new * report / time).div_ceil(2);
+            self.rate = Amount {
+                messages: mean(self.rate.messages, self.charged.messages),
+                calls: mean(self.rate.calls, self.charged.calls),
+            };
+            self.charged = Amount::default();
+            self.rate_since = now;
+        }
+    }
+
+    /// What no window counts any more.
+    fn forget(&mut self, now: Instant) {
+        let length = self.messages.length.max(self.calls.length);
+        for list in [&mut self.told, &mut self.ended] {
+            while list
+                .front()
+                .is_some_and(|(at, _)| now.duration_since(*at) > length)
+            {
+                list.pop_front();
+            }
+        }
+    }
+}
+
+/// What was left when Redis last said so, and what has left its windows since. What nothing is known of, or only
+/// what is long over, is all free.
+fn left(view: &Option<View>, messages: Limit, calls: Limit, now: Instant) -> (u64, u64) {
+    let Some(view) = view else {
+        return (messages.amount, calls.amount);
+    };
+    let passed = now.duration_since(view.at);
+    let positive = |left: i64| u64::try_from(left).unwrap_or(0);
+    let of_calls = match passed > calls.length * 2 {
+        true => calls.amount,
+        false => positive(view.left_calls).min(calls.amount),
+    };
+    // What was on its way then has ended, and has left its window.
+    if passed > messages.length + 3 * USABLE {
+        return (messages.amount, of_calls);
+    }
+    let slot = messages.length / 16;
+    let gone = (1u32..)
+        .zip(&view.slots)
+        .filter(|(number, _)| slot * *number <= passed)
+        .map(|(_, amount)| amount)
+        .sum::<u64>();
+    ((positive(view.left) + gone).min(messages.amount), of_calls)
+}
+
+fn part(of: u64, millionths: u64) -> u64 {
+    of.saturating_mul(millionths) / 1_000_000
+}
+
+impl Pace {
+    /// When the next question may go.
+    fn ready(&mut self, between: Duration, now: Instant) -> Instant {
+        let passed = now.duration_since(self.at).as_secs_f64();
+        self.at = now;
+        self.tokens = (self.tokens + passed / between.as_secs_f64()).min(BURST);
+        match self.tokens >= 1.0 {
+            true => now,
+            false => now + between.mul_f64(1.0 - self.tokens),
+        }
+    }
+
+    fn take(&mut self, now: Instant) {
+        self.at = self.at.max(now);
+        self.tokens = (self.tokens - 1.0).max(0.0);
+    }
+}

@@ -1,0 +1,287 @@
+//! Replicas that share a quota: all together use all of it, and never more.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use easemob_gateway::{
+    app::{GroupQuota, Quota, UserQuota},
+    quota::{Asker, Kind, Quotas, Refusal, Shared},
+    store::{self, Link, RedisUrl},
+};
+use fastrand::Rng;
+use tokio::{runtime::Handle, task::JoinSet, time::sleep};
+
+use crate::support::{redis::Redis, soak};
+
+/// What arrived at Easemob, by its own clock: when, from which replica, how many messages.
+type Ledger = Arc<Mutex<Vec<(Instant, usize, u64)>>>;
+
+/// The replicas of a fleet, each with its own way to Redis.
+fn fleet(redis: &Redis, size: usize, quota: &Quota) -> Vec<(Arc<Quotas>, Arc<Link>)> {
+    let config = store::Config {
+        kind: store::Kind::Redis,
+        url: Some(RedisUrl(redis.url())),
+        ..store::Config::default()
+    };
+    let replica = |_| {
+        let link = Arc::new(Link::open(&config, &Handle::current()).unwrap());
+        let shared = Shared {
+            link: Arc::clone(&link),
+            prefix: config.prefix.clone(),
+            app: "shop".into(),
+            fallback_share: 1.0 / size as f64,
+            longest_call: Duration::from_secs(20),
+        };
+        let quotas = Quotas::shared(quota, 1_000, &Handle::current(), &shared);
+        (Arc::new(quotas), link)
+    };
+    (0..size).map(replica).collect()
+}
+
+/// One that always wants to send, and waits as it is told.
+async fn greedy(
+    quotas: Arc<Quotas>,
+    ledger: Ledger,
+    replica: usize,
+    kind: Kind,
+    sizes: std::ops::RangeInclusive<u64>,
+    until: Instant,
+) {
+    let mut rng = Rng::new();
+    let asker = Asker {
+        name: "billing".into(),
+        weight: 1,
+    };
+    while Instant::now() < until {
+        let messages = rng.u64(sizes.clone());
+        let patience = tokio::time::Instant::now() + Duration::from_secs(90);
+        let admission = match quotas.admit(kind, &asker, &[messages], patience) {
+            Ok(admission) => admission,
+            Err(Refusal::TooLate { retry_after, .. }) => {
+                let wait = retry_after.unwrap_or(Duration::from_millis(100));
+                sleep(wait.min(until.saturating_duration_since(Instant::now()))).await;
+                continue;
+            }
+            Err(_) => {
+                sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let rest = until.saturating_duration_since(Instant::now());
+        let Ok(turn) = tokio::time::timeout(rest, admission.turn(messages, None)).await else {
+            return;
+        };
+        sleep(Duration::from_millis(rng.u64(0..40))).await;
+        ledger
+            .lock()
+            .unwrap()
+            .push((Instant::now(), replica, messages));
+        sleep(Duration::from_millis(rng.u64(0..40))).await;
+        drop(turn);
+    }
+}
+
+/// The most that any window of Easemob's clock has.
+fn worst(ledger: &Ledger, window: Duration) -> u64 {
+    let mut arrivals = ledger.lock().unwrap().clone();
+    arrivals.sort_unstable();
+    let (mut first, mut sum, mut worst) = (0, 0, 0);
+    for at in 0..arrivals.len() {
+        sum += arrivals[at].2;
+        while arrivals[at].0 - arrivals[first].0 >= window {
+            sum -= arrivals[first].2;
+            first += 1;
+        }
+        worst = worst.max(sum);
+    }
+    worst
+}
+
+fn sum(ledger: &Ledger) -> u64 {
+    ledger
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|(_, _, messages)| messages)
+        .sum()
+}
+
+/// O2 at the quota alone, with a window of a second.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn six_replicas_use_a_quota_and_no_more() {
+    let redis = Redis::start().await;
+    let limit = 6_000;
+    let quota = Quota {
+        groups: GroupQuota {
+            calls_per_second: 0,
+            messages_per_second: limit,
+        },
+        ..Quota::default()
+    };
+    let ledger = Ledger::default();
+    let seconds = 10;
+    let until = Instant::now() + Duration::from_secs(seconds);
+    let fleet = fleet(&redis, 6, &quota);
+    let mut senders = JoinSet::new();
+    for (number, (quotas, _)) in fleet.iter().enumerate() {
+        for _ in 0..10 {
+            let (quotas, ledger) = (Arc::clone(quotas), Arc::clone(&ledger));
+            senders.spawn(greedy(quotas, ledger, number, Kind::Groups, 1..=600, until));
+        }
+    }
+    senders.join_all().await;
+    let worst = worst(&ledger, Duration::from_secs(1));
+    let used = sum(&ledger) * 100 / (u64::from(limit) * seconds);
+    println!(
+        "worst second {worst}, used {used} %, {}",
+        by_replica(&ledger)
+    );
+    assert!(worst <= limit.into(), "{worst} in one second");
+    assert!(used >= 70, "{used} %");
+}
+
+fn by_replica(ledger: &Ledger) -> String {
+    let mut sums = std::collections::BTreeMap::<usize, u64>::new();
+    for (_, replica, messages) in &*ledger.lock().unwrap() {
+        *sums.entry(*replica).or_default() += messages;
+    }
+    format!("{sums:?}")
+}
+
+/// O2 in full, in a soak: windows of 60 s.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn six_replicas_use_a_minutes_quota_and_no_more() {
+    let redis = Redis::start().await;
+    let quota = Quota {
+        users: UserQuota {
+            calls_per_second: 100,
+            messages_per_minute: 6_000,
+        },
+        ..Quota::default()
+    };
+    let ledger = Ledger::default();
+    // In small only the first burst: the whole quota at once, and then nothing.
+    let seconds = if soak() { 180 } else { 5 };
+    let until = Instant::now() + Duration::from_secs(seconds);
+    let fleet = fleet(&redis, 6, &quota);
+    let mut senders = JoinSet::new();
+    for (number, (quotas, _)) in fleet.iter().enumerate() {
+        for _ in 0..10 {
+            let (quotas, ledger) = (Arc::clone(quotas), Arc::clone(&ledger));
+            senders.spawn(greedy(quotas, ledger, number, Kind::Users, 1..=600, until));
+        }
+    }
+    senders.join_all().await;
+    let worst = worst(&ledger, Duration::from_secs(60));
+    let windows = seconds.div_ceil(60);
+    let used = sum(&ledger) * 1_000 / (6_000 * windows);
+    println!(
+        "worst minute {worst}, used {used} per mille, {}",
+        by_replica(&ledger)
+    );
+    assert!(worst <= 6_000, "{worst} in one minute");
+    assert!(used >= 950, "{used} per mille");
+}
+
+/// At full rate a send costs few questions: each tells and asks for several.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn at_full_rate_a_question_serves_many_sends() {
+    let quota = Quota {
+        users: UserQuota {
+            calls_per_second: 100,
+            messages_per_minute: 60_000,
+        },
+        ..Quota::default()
+    };
+    for size in [1, 3] {
+        let redis = Redis::start().await;
+        let fleet = fleet(&redis, size, &quota);
+        let ledger = Ledger::default();
+        let until = Instant::now() + Duration::from_secs(5);
+        let mut senders = JoinSet::new();
+        for (number, (quotas, _)) in fleet.iter().enumerate() {
+            for _ in 0..20 {
+                let (quotas, ledger) = (Arc::clone(quotas), Arc::clone(&ledger));
+                senders.spawn(greedy(quotas, ledger, number, Kind::Users, 1..=1, until));
+            }
+        }
+        senders.join_all().await;
+        let (calls, sends) = (redis.calls("evalsha").await, sum(&ledger));
+        println!("{size} replicas: {calls} questions for {sends} sends");
+        assert!(calls * 5 < sends, "{calls} questions for {sends} sends");
+        assert!(sends >= 400, "{sends} of 500");
+    }
+}
+
+/// What a fleet sends while something happens to Redis: greedy for small messages, in windows of a second.
+async fn while_redis(what: impl AsyncFnOnce(&mut Redis)) -> (Ledger, u64) {
+    let mut redis = Redis::start().await;
+    let limit = 600;
+    let quota = Quota {
+        groups: GroupQuota {
+            calls_per_second: 0,
+            messages_per_second: limit,
+        },
+        ..Quota::default()
+    };
+    let ledger = Ledger::default();
+    let until = Instant::now() + Duration::from_secs(10);
+    let fleet = fleet(&redis, 3, &quota);
+    let mut senders = JoinSet::new();
+    for (number, (quotas, _)) in fleet.iter().enumerate() {
+        for _ in 0..10 {
+            let (quotas, ledger) = (Arc::clone(quotas), Arc::clone(&ledger));
+            senders.spawn(greedy(quotas, ledger, number, Kind::Groups, 1..=20, until));
+        }
+    }
+    sleep(Duration::from_secs(2)).await;
+    what(&mut redis).await;
+    senders.join_all().await;
+    (ledger, limit.into())
+}
+
+/// R1, R3.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_redis_replicas_go_on_within_the_quota_and_come_back() {
+    for frozen in [true, false] {
+        let mut back_at = None;
+        let (ledger, limit) = while_redis(async |redis| {
+            match frozen {
+                true => redis.freeze(),
+                false => redis.kill().await,
+            }
+            sleep(Duration::from_secs(3)).await;
+            match frozen {
+                true => redis.thaw(),
+                false => redis.restart().await,
+            }
+            back_at = Some(Instant::now());
+        })
+        .await;
+        let worst = worst(&ledger, Duration::from_secs(1));
+        let back_at = back_at.unwrap();
+        let between = |from: Instant, to: Instant| -> u64 {
+            let arrivals = ledger.lock().unwrap();
+            let within = arrivals.iter().filter(|(at, ..)| (from..to).contains(at));
+            within.map(|(.., messages)| messages).sum()
+        };
+        let second = Duration::from_secs(1);
+        let without = between(back_at - 2 * second, back_at);
+        println!("worst second {worst}, {without} in two seconds without Redis");
+        assert!(worst <= limit, "{worst} in one second");
+        assert!(without > 0, "nothing goes without Redis");
+        let after = between(back_at + 4 * second, back_at + 5 * second);
+        assert!(after >= limit / 2, "{after} in a second, once it is back");
+    }
+}
+
+/// R4: what Redis forgets is told to it again, and no more than a second's worth goes too much.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_forgets_is_told_again() {
+    let (ledger, limit) = while_redis(async |redis| redis.flush().await).await;
+    let worst = worst(&ledger, Duration::from_secs(1));
+    println!("worst second {worst}");
+    assert!(worst <= 2 * limit, "{worst} in one second");
+}
