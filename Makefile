@@ -6,6 +6,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
 BUF := .tools/npm/node_modules/.bin/buf
+PYTHON := .tools/venv/bin/python
 DENY := .tools/bin/cargo-deny
 AUDITABLE := .tools/bin/cargo-auditable
 CYCLONEDX := .tools/bin/cargo-cyclonedx
@@ -38,12 +39,19 @@ test: ## runs all tests, and installs what they need
 
 .PHONY: lint
 lint: ## checks layout, Rust, proto files, licences and scripts
-	@tools/install.sh shellcheck buf cargo-deny
+	@tools/install.sh shellcheck buf python cargo-deny
 	cargo fmt --check
 	shellcheck -x $(SCRIPTS)
 	$(BUF) lint
+	tools/breaking.sh
+	$(PYTHON) tools/api.py --check
 	$(DENY) --locked check bans licenses sources
 	cargo clippy --locked --all-targets -- -D warnings
+
+.PHONY: api
+api: ## writes docs/api.md from the comments of the proto files
+	@tools/install.sh buf python
+	$(PYTHON) tools/api.py
 
 .PHONY: format
 format: ## lays out the Rust files
