@@ -3,10 +3,12 @@
 use std::{
     env,
     net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
 };
 
 use anyhow::{Context, bail};
 
+use super::secure::Secure;
 use crate::{
     app::{self, App, Apps},
     delivery,
@@ -32,6 +34,10 @@ pub(super) struct Args {
     /// Address of the sandbox.
     #[arg(long, value_name = "ADDRESS", default_value_t = loopback(8025))]
     sandbox_listen: SocketAddr,
+    /// Serves with TLS and asks callers for a key, as in production. Certificate, authority and key are
+    /// made in this folder the first time, for this machine alone.
+    #[arg(long, value_name = "DIR")]
+    secure: Option<PathBuf>,
     /// What is logged, on standard error.
     #[arg(long, value_name = "FILTER", default_value = "info")]
     log: String,
@@ -77,9 +83,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
             hint("--sandbox-listen")
         )
     })?;
+    let secure = args.secure.as_deref().map(Secure::prepare).transpose()?;
     let config = server::Config {
         listen: args.listen,
         operations_listen: args.operations_listen,
+        tls: secure.as_ref().map(Secure::tls).unwrap_or_default(),
         ..server::Config::default()
     };
     let listener = Listener::bind(&config).await.with_context(|| {
@@ -90,10 +98,16 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     })?;
     let (grpc, operations) = (listener.local_addr()?, listener.operations_addr()?);
     let apps = Apps::new([app(&sandbox)?], Some(APP));
+    // Without it, anybody on this machine.
+    let auth = secure.as_ref().map(|secure| secure.auth(APP)).transpose()?;
+    let auth = auth.unwrap_or_default();
+    let violations = Violations::default();
+    let Some(callers) = auth.check(&|app| apps.get(app).is_some(), violations.root()) else {
+        bail!("the caller of dev: {:?}", violations.into_vec());
+    };
     let gateway = Gateway::new(
         apps,
-        // Anybody on this machine.
-        Default::default(),
+        (auth, callers),
         config,
         delivery::Config::default(),
         media::Config::default(),
@@ -101,7 +115,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     )?
     .with_tracer(telemetry.tracer());
     // Callers wait in the listener's queue from here on.
-    print!("{}", welcome(grpc, operations, &sandbox));
+    print!("{}", welcome(grpc, operations, &sandbox, secure.as_ref()));
     let served = gateway.serve(listener, shutdown).await;
     tokio::join!(
         telemetry.stop(),
@@ -133,12 +147,18 @@ fn app(sandbox: &Sandbox) -> anyhow::Result<App> {
     }
 }
 
-fn welcome(grpc: SocketAddr, operations: SocketAddr, sandbox: &Sandbox) -> String {
+fn welcome(
+    grpc: SocketAddr,
+    operations: SocketAddr,
+    sandbox: &Sandbox,
+    secure: Option<&Secure>,
+) -> String {
     let command = env::args()
         .next()
         .unwrap_or_else(|| "easemob-gateway".into());
-    let to = match grpc.port() {
-        50051 => String::new(),
+    let variables = secure.map(|secure| format!("  {}\n", secure.variables(grpc.port())));
+    let to = match (grpc.port(), secure) {
+        (50051, _) | (_, Some(_)) => String::new(),
         _ => format!(" --gateway http://{grpc}"),
     };
     let inbox = sandbox.addr();
@@ -148,12 +168,13 @@ fn welcome(grpc: SocketAddr, operations: SocketAddr, sandbox: &Sandbox) -> Strin
          sandbox     http://{inbox}  (app {org}#{app}: it keeps messages in memory, and delivers none)\n\
          \n\
          Try, in another terminal:\n\
-         \n  \
-           {command} send text --to bob \"你好\"{to}\n  \
+         \n\
+         {variables}  {command} send text --to bob \"你好\"{to}\n  \
            curl 'http://{inbox}/sandbox/messages?user=bob'\n  \
            {command} send location --group 1001 --latitude 39.966 --longitude 116.322 \"Zhongguancun\"{to}\n\
          \n\
          Ctrl-C ends it.\n",
+        variables = variables.unwrap_or_default(),
         org = sandbox.config().org,
         app = sandbox.config().app,
     )

@@ -12,6 +12,7 @@ mod key;
 mod output;
 mod problem;
 mod sandbox;
+mod secure;
 mod send;
 mod serve;
 mod trace;
