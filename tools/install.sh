@@ -9,6 +9,7 @@
 # - shellcheck: lints the scripts, from Debian's packages
 # - valgrind: counts instructions in the benchmarks, from Debian's packages
 # - curl: uploads beside the gateway in the benchmarks, from Debian's packages
+# - chromium: opens the inbox page in tests, from Debian's packages, with the fonts of Chinese and emoji
 # - otelcol: a small OpenTelemetry Collector, built from tools/otelcol by Go, in .tools/bin
 # - promtool: checks and tests the alert rules, from Debian's packages, in .tools/bin
 #
@@ -101,6 +102,11 @@ install_curl() {
   command -v curl >/dev/null || apt_install curl
 }
 
+install_chromium() {
+  if [ -x /usr/bin/chromium ]; then return; fi
+  apt_install chromium fonts-noto-cjk fonts-noto-color-emoji
+}
+
 # The oldest Go that fetches by itself the Go that a module asks for.
 MIN_GO=1.21
 
@@ -146,7 +152,7 @@ install_promtool() {
 }
 
 [ $# -gt 0 ] || fail "usage: tools/install.sh python | buf | grpc-js | cargo-deny | cargo-auditable |\
-  cargo-cyclonedx | rust-audit-info | shellcheck | valgrind | curl | otelcol | promtool …"
+  cargo-cyclonedx | rust-audit-info | shellcheck | valgrind | curl | otelcol | promtool | chromium …"
 mkdir -p .tools
 for name in "$@"; do
   case $name in
@@ -159,6 +165,7 @@ for name in "$@"; do
     shellcheck) install_shellcheck ;;
     valgrind) install_valgrind ;;
     curl) install_curl ;;
+    chromium) install_chromium ;;
     otelcol) install_otelcol ;;
     promtool) install_promtool ;;
     *) fail "no tool is called $name" ;;

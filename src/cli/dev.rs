@@ -38,6 +38,10 @@ pub(super) struct Args {
     /// made in this folder the first time, for this machine alone.
     #[arg(long, value_name = "DIR")]
     secure: Option<PathBuf>,
+    /// A folder that keeps the sandbox's messages and files until the next time; made if it is not there.
+    /// Without it they end with the process.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
     /// What is logged, on standard error.
     #[arg(long, value_name = "FILTER", default_value = "info")]
     log: String,
@@ -74,11 +78,15 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
 
     let sandbox = sandbox::Config {
         listen: args.sandbox_listen,
+        data: args.data.clone(),
         ..sandbox::Config::default()
     };
     let sandbox = Sandbox::start(sandbox).with_context(|| {
+        let kept = args.data.as_ref().map_or(String::new(), |folder| {
+            format!(", or cannot keep its messages in {}", folder.display())
+        });
         format!(
-            "cannot listen on {}{}",
+            "the sandbox cannot listen on {}{}{kept}",
             args.sandbox_listen,
             hint("--sandbox-listen")
         )
@@ -162,15 +170,19 @@ fn welcome(
         _ => format!(" --gateway http://{grpc}"),
     };
     let inbox = sandbox.addr();
+    let kept = match &sandbox.config().data {
+        Some(folder) => format!("in {}", folder.display()),
+        None => "in memory".into(),
+    };
     format!(
         "gRPC        {grpc}\n\
          operations  http://{operations}/readyz\n\
-         sandbox     http://{inbox}  (app {org}#{app}: it keeps messages in memory, and delivers none)\n\
+         sandbox     http://{inbox}/  (app {org}#{app}: it keeps messages {kept}, and delivers none)\n\
          \n\
-         Try, in another terminal:\n\
+         Open http://{inbox}/ to see messages as they come, and try, in another terminal:\n\
          \n\
          {variables}  {command} send text --to bob \"你好\"{to}\n  \
-           curl 'http://{inbox}/sandbox/messages?user=bob'\n  \
+           {command} send text --to fault-429 \"refused\"{to}\n  \
            {command} send location --group 1001 --latitude 39.966 --longitude 116.322 \"Zhongguancun\"{to}\n\
          \n\
          Ctrl-C ends it.\n",

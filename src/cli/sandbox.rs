@@ -1,6 +1,9 @@
 //! `easemob-gateway sandbox`: the sandbox alone.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
 
 use anyhow::Context;
 
@@ -14,12 +17,22 @@ pub(super) struct Args {
     /// Where to listen. It asks nobody who they are, and is no place for real messages.
     #[arg(long, value_name = "ADDRESS", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 8025)))]
     listen: SocketAddr,
+    /// A folder that keeps messages and files until the next time; made if it is not there. Without it
+    /// they end with the process.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// A further name by which browsers may open the inbox page and programs may call /sandbox/…; addresses,
+    /// names of one word and names under .localhost, .local, .internal and .test may at any time.
+    #[arg(long = "allow-host", value_name = "NAME")]
+    hosts: Vec<String>,
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let shutdown = on_signal()?;
     let config = Config {
         listen: args.listen,
+        data: args.data,
+        hosts: args.hosts,
         ..Config::default()
     };
     let sandbox =
@@ -29,6 +42,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         "sandbox        {base}/{org}/{app}\n\
          client_id      {id}\n\
          client_secret  {secret}\n\
+         inbox          {base}/\n\
          messages       {base}/sandbox/messages",
         base = sandbox.base_url(),
         org = account.org,

@@ -57,8 +57,11 @@ struct Reply {
 impl Source {
     /// A new token.
     pub(super) async fn fetch(self: Arc<Self>) -> Result<Fetched, Error> {
-        self.read_again().await;
-        let fetched = self.get().await;
+        let new_credentials = self.read_again().await;
+        let fetched = self.get().await.map(|fetched| Fetched {
+            new_credentials,
+            ..fetched
+        });
         let outcome = fetched.as_ref().map(|_token| ());
         self.fetches
             .ended(outcome.map_err(|error| error.kind.name()));
@@ -91,24 +94,29 @@ impl Source {
                 Ok(Fetched {
                     authorization,
                     lifetime: Some(access_token::LIFETIME),
+                    new_credentials: false,
                 })
             }
         }
     }
 
-    /// A secret may have changed since anybody looked. Where it cannot be read, the one before serves.
-    async fn read_again(&self) {
+    /// A secret may have changed since anybody looked: whether it has. Where it cannot be read, the one before
+    /// serves.
+    async fn read_again(&self) -> bool {
         let app = Arc::clone(&self.app);
         // Files are read where they block nobody.
         let read = tokio::task::spawn_blocking(move || {
+            let mut changed = false;
             for (setting, outside) in app.outside() {
-                if let Err(what) = outside.reload() {
-                    tracing::warn!(app = &*app.name, "{setting} {what}");
+                match outside.reload() {
+                    Ok(new) => changed |= new,
+                    Err(what) => tracing::warn!(app = &*app.name, "{setting} {what}"),
                 }
             }
+            changed
         });
         // It cannot panic, and if it could, the one before would serve as well.
-        let _read = read.await;
+        read.await.unwrap_or_default()
     }
 
     async fn ask(
@@ -148,6 +156,7 @@ impl Source {
             authorization: bearer(&token.access_token)?,
             lifetime: lifetime(&token.expires_in, self.app.token_unit_ms)
                 .or_else(|| until(&token.expire_timestamp)),
+            new_credentials: false,
         })
     }
 }

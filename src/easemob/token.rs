@@ -46,6 +46,8 @@ pub struct Token {
 pub(super) struct Fetched {
     pub(super) authorization: HeaderValue,
     pub(super) lifetime: Option<Duration>,
+    /// The credentials are others than those of the fetch before.
+    pub(super) new_credentials: bool,
 }
 
 type FetchResult = Result<Fetched, Error>;
@@ -229,10 +231,15 @@ impl Tokens {
     ) -> Result<Arc<Token>, Error> {
         match fetched {
             Ok(fetched) => {
+                let new_credentials = fetched.new_credentials;
                 let token = Arc::new(Token::new(fetched, now));
                 self.current.store(Some(Arc::clone(&token)));
                 state.paused = None;
                 state.failures = 0;
+                // A refusal of theirs says nothing about the ones before.
+                if new_credentials {
+                    state.forced_at = None;
+                }
                 Ok(token)
             }
             Err(error) => {
@@ -327,6 +334,7 @@ mod tests {
                     Ok(lifetime) => Ok(Fetched {
                         authorization: HeaderValue::from_static("Bearer CANARY"),
                         lifetime,
+                        new_credentials: false,
                     }),
                     Err(kind) => Err(Error::new(kind, "as scripted")),
                 }
@@ -499,6 +507,7 @@ mod tests {
                 Ok(Fetched {
                     authorization: HeaderValue::from_static("Bearer x"),
                     lifetime: None,
+                    new_credentials: false,
                 })
             }
         });
@@ -507,6 +516,22 @@ mod tests {
         pass(1).await;
         tokens.ready().await.unwrap();
         assert_eq!(fetches.load(Ordering::SeqCst), 2);
+    }
+
+    /// A secret that changes twice in ten seconds: Easemob refuses the token of each, and both refusals are new.
+    #[tokio::test(start_paused = true)]
+    async fn a_token_of_new_credentials_may_be_refused_as_well() {
+        let tokens = Tokens::new(Handle::current(), || async {
+            Ok(Fetched {
+                authorization: HeaderValue::from_static("Bearer x"),
+                lifetime: None,
+                new_credentials: true,
+            })
+        });
+        let mut token = tokens.ready().await.unwrap();
+        for _ in 0..3 {
+            token = tokens.replace(&token).await.unwrap();
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,7 +1,10 @@
 //! What a sandbox is told before it starts: where it listens, whose app it plays, its limits.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use super::clock::Clock;
 use super::pace::Pace;
@@ -50,6 +53,12 @@ pub struct Config {
     pub receive_buffer: Option<usize>,
     /// How many calls and messages are let through. Default: the documented rates.
     pub quotas: Quotas,
+    /// Names by which browsers may call the inbox page, beside addresses and names that only a private
+    /// network can have. Default: none.
+    pub hosts: Vec<String>,
+    /// A folder that keeps messages and files from one run to the next; made if it is not there. Default:
+    /// none, and they end with the sandbox.
+    pub data: Option<PathBuf>,
     /// How much is remembered.
     pub keep: Keep,
     /// What time it is for tokens, quotas and files. Default: the system's.
@@ -77,6 +86,8 @@ impl Default for Config {
             upload_pace: Pace::Full,
             receive_buffer: None,
             quotas: Quotas::documented(),
+            hosts: Vec::new(),
+            data: None,
             keep: Keep::default(),
             clock: Clock::system(),
         }
@@ -111,7 +122,7 @@ pub enum TokenUnit {
 /// How much a sandbox remembers; what is oldest goes first.
 #[derive(Debug, Clone, Copy)]
 pub struct Keep {
-    /// Most messages. Default: 10,000.
+    /// Most messages. Default: 50,000.
     pub messages: usize,
     /// Most bytes of messages. Default: 64 MiB.
     pub message_bytes: usize,
@@ -131,7 +142,7 @@ pub struct Keep {
 impl Default for Keep {
     fn default() -> Self {
         Self {
-            messages: 10_000,
+            messages: 50_000,
             message_bytes: 64 << 20,
             calls: 1_000,
             call_bytes: 16 << 20,
@@ -143,17 +154,22 @@ impl Default for Keep {
 }
 
 /// What is let through, by kind; `None` lets everything through.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Quotas {
     /// Calls of `/token`.
     pub token: Option<Rate>,
     /// Sends to users.
+    #[serde(default = "Quota::off")]
     pub users: Quota,
     /// Sends to groups.
+    #[serde(default = "Quota::off")]
     pub groups: Quota,
     /// Sends to chat rooms.
+    #[serde(default = "Quota::off")]
     pub chatrooms: Quota,
     /// Sends to named members of a group or a chat room.
+    #[serde(default = "Quota::off")]
     pub directed: Quota,
     /// Uploads of files.
     pub uploads: Option<Rate>,
@@ -197,7 +213,8 @@ impl Quotas {
 }
 
 /// The two rates of one kind of send.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Quota {
     /// Requests.
     pub calls: Option<Rate>,
@@ -216,11 +233,13 @@ impl Quota {
 }
 
 /// At most `count` in any span of `window`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Rate {
     /// How many.
     pub count: u32,
     /// In what time; the window slides.
+    #[serde(with = "humantime_serde")]
     pub window: Duration,
 }
 

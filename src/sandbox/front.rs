@@ -19,7 +19,7 @@ use serde::Deserialize;
 use super::State;
 use super::answer::Answer;
 use super::endpoint::Endpoint;
-use super::fault::Effect;
+use super::fault::{Effect, Script};
 use super::refusal::Refusal;
 use super::wire::Takeover;
 use super::{file, inspect, send, token};
@@ -29,7 +29,7 @@ const MOST_BYTES: usize = 1 << 20;
 
 /// Everything that the sandbox answers.
 pub(super) fn router(sandbox: Arc<State>) -> Router {
-    let mut router = Router::new().merge(inspect::router());
+    let mut router = Router::new().merge(inspect::router(&sandbox));
     for prefix in ["/{org}/{app}", "/app-id/{app_id}"] {
         for endpoint in Endpoint::ALL {
             let answer = move |sandbox: extract::State<Arc<State>>, address, request| {
@@ -83,6 +83,10 @@ async fn call(
         // The client went away in the middle of its request.
         Err(_) => return Takeover::Close.into_response(),
     };
+    let fault = Script::or_magic(fault, endpoint, &body);
+    if fault.revoke {
+        sandbox.tokens.revoke(&parts.headers);
+    }
     let call = sandbox.calls.record(endpoint, &parts, body.clone());
     if !fault.pause.is_zero() {
         tokio::time::sleep(fault.pause).await;
@@ -268,7 +272,7 @@ mod tests {
     fn other_paths_are_not_found_and_other_methods_not_allowed() {
         let sandbox = start();
         for path in [
-            "/",
+            "/nowhere",
             "/sandbox/demo",
             "/sandbox/demo/messages/user",
             "/sandbox/demo/%ff/token",

@@ -12,12 +12,15 @@ use serde_json::value::RawValue;
 use tokio::sync::watch;
 
 use super::config::Keep;
+use super::data::Data;
 use super::endpoint::Endpoint;
 use super::locked;
 use super::ring::Ring;
 
 /// A message that the sandbox gave ids to.
 pub struct Message {
+    /// Its place among all messages since the start, from 0.
+    pub sequence: u64,
     /// Target and message id, in the order of `to`; targets as the answer spells them.
     pub ids: Vec<(String, String)>,
     /// Where it was sent.
@@ -34,6 +37,10 @@ pub struct Message {
     pub request: Bytes,
     /// Some of the request's headers, never the token.
     pub headers: Vec<(&'static str, String)>,
+    /// The token it came with, shortened: no one can use it.
+    pub token: Option<String>,
+    /// The path it was sent to.
+    pub path: String,
     /// When it was accepted.
     pub received: SystemTime,
     pub(super) body: Box<RawValue>,
@@ -60,7 +67,7 @@ impl Message {
     fn size(&self) -> usize {
         let content = self.body.get().len() + self.ext.as_ref().map_or(0, |ext| ext.get().len());
         // An allowance for the value itself, and for the name and id of each target.
-        512 + self.request.len() + content + 128 * (self.ids.len() + self.members.len())
+        640 + self.request.len() + content + 128 * (self.ids.len() + self.members.len())
     }
 }
 
@@ -75,11 +82,24 @@ impl fmt::Debug for Message {
     }
 }
 
+impl Message {
+    /// The trace that the call was part of, by its `traceparent`.
+    pub fn trace_id(&self) -> Option<&str> {
+        let (_, parent) = self
+            .headers
+            .iter()
+            .find(|(name, _)| *name == "traceparent")?;
+        let id = parent.split('-').nth(1)?;
+        (id.len() == 32).then_some(id)
+    }
+}
+
 impl Serialize for Message {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let request: &RawValue =
             serde_json::from_slice(&self.request).map_err(serde::ser::Error::custom)?;
-        let mut message = serializer.serialize_struct("Message", 10)?;
+        let mut message = serializer.serialize_struct("Message", 14)?;
+        message.serialize_field("sequence", &self.sequence)?;
         message.serialize_field("ids", &Pairs(&self.ids))?;
         message.serialize_field("endpoint", self.endpoint.path())?;
         message.serialize_field("from", &self.from)?;
@@ -90,6 +110,9 @@ impl Serialize for Message {
         message.serialize_field("ext", &self.ext)?;
         message.serialize_field("request", request)?;
         message.serialize_field("headers", &Pairs(&self.headers))?;
+        message.serialize_field("path", &self.path)?;
+        message.serialize_field("token", &self.token)?;
+        message.serialize_field("trace_id", &self.trace_id())?;
         let received = humantime::format_rfc3339_millis(self.received);
         message.serialize_field("received", &received.to_string())?;
         message.end()
@@ -120,6 +143,8 @@ pub struct Filter {
     pub from: Option<String>,
     /// Of this type, as REST calls it: `txt`, `img`, …
     pub kind: Option<String>,
+    /// Came before the message of this [`Message::sequence`].
+    pub before: Option<u64>,
 }
 
 impl Filter {
@@ -172,6 +197,7 @@ impl Filter {
             && asked(&self.to, &|id| holds(&message.to, id))
             && asked(&self.from, &|id| id.eq_ignore_ascii_case(&message.from))
             && asked(&self.kind, &|kind| *kind == message.kind)
+            && self.before.is_none_or(|before| message.sequence < before)
     }
 }
 
@@ -179,24 +205,77 @@ fn holds(ids: &[String], id: &str) -> bool {
     ids.iter().any(|one| one.eq_ignore_ascii_case(id))
 }
 
+/// What a reader is told next.
+pub(super) struct News {
+    pub(super) messages: Vec<Arc<Message>>,
+    /// Where it is then.
+    pub(super) next: u64,
+    /// Messages before these that it was not told of.
+    pub(super) skipped: u64,
+    /// Messages there are.
+    pub(super) kept: usize,
+}
+
 /// The messages kept.
 pub(super) struct Messages {
     kept: Mutex<Ring<Arc<Message>>>,
-    /// Changes with every message.
-    arrived: watch::Sender<()>,
+    /// Changes with every message and every clearing; counts the clearings.
+    arrived: watch::Sender<u64>,
+    data: Option<Arc<Data>>,
 }
 
 impl Messages {
-    pub(super) fn new(keep: Keep) -> Self {
-        Self {
+    /// Begins with the messages of an earlier run; `data` keeps all for the next.
+    pub(super) fn new(keep: Keep, earlier: Vec<Message>, data: Option<Arc<Data>>) -> Self {
+        let mut messages = Self {
             kept: Mutex::new(Ring::new(keep.messages, keep.message_bytes)),
-            arrived: watch::Sender::new(()),
+            arrived: watch::Sender::new(0),
+            data: None,
+        };
+        for message in earlier {
+            messages.push(message);
         }
+        messages.data = data;
+        messages
     }
 
-    pub(super) fn push(&self, message: Message) {
-        locked(&self.kept).push(message.size(), Arc::new(message));
-        self.arrived.send_replace(());
+    pub(super) fn push(&self, mut message: Message) {
+        {
+            let mut kept = locked(&self.kept);
+            message.sequence = kept.pushed();
+            let size = message.size();
+            let message = Arc::new(message);
+            if let Some(data) = &self.data {
+                data.message(&message);
+            }
+            kept.push(size, message);
+        }
+        self.arrived.send_modify(|_| ());
+    }
+
+    /// Tells of every message and every clearing.
+    pub(super) fn changed(&self) -> watch::Receiver<u64> {
+        self.arrived.subscribe()
+    }
+
+    /// What a reader who has been at `position` has not seen: the next few; or, where that would
+    /// leave it too far behind, the newest few.
+    pub(super) fn news(&self, position: u64, few: usize, behind: u64) -> News {
+        let kept = locked(&self.kept);
+        let pushed = kept.pushed();
+        let newest = pushed.saturating_sub(few as u64);
+        let from = match pushed.saturating_sub(position) > behind {
+            true => newest,
+            false => position,
+        };
+        let messages: Vec<_> = kept.since(from).take(few).cloned().collect();
+        let first = messages.first().map_or(pushed, |message| message.sequence);
+        News {
+            next: first + messages.len() as u64,
+            skipped: first.saturating_sub(position),
+            kept: kept.len(),
+            messages,
+        }
     }
 
     /// The newest that match, oldest of them first.
@@ -209,7 +288,14 @@ impl Messages {
     }
 
     pub(super) fn clear(&self) {
-        locked(&self.kept).clear();
+        {
+            let mut kept = locked(&self.kept);
+            if let Some(data) = &self.data {
+                data.clear_messages();
+            }
+            kept.clear();
+        }
+        self.arrived.send_modify(|clearings| *clearings += 1);
     }
 
     /// The first that matches: one that is here, else the next to come.
@@ -247,6 +333,7 @@ mod tests {
         let owned = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
         let body = json!({"msg": "hello"});
         Message {
+            sequence: 0,
             ids: vec![
                 ("b".to_owned(), "2".to_owned()),
                 ("a".to_owned(), "1".to_owned()),
@@ -260,6 +347,8 @@ mod tests {
                 .to_string()
                 .into(),
             headers: vec![("traceparent", "00-01".to_owned())],
+            token: Some("YWMtabcd…wxyz".to_owned()),
+            path: "/sandbox/demo/messages/users".to_owned(),
             received: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
             body: serde_json::value::to_raw_value(&body).unwrap(),
             ext: None,
@@ -271,7 +360,7 @@ mod tests {
     }
 
     fn roomy() -> Messages {
-        Messages::new(Keep::default())
+        Messages::new(Keep::default(), Vec::new(), None)
     }
 
     fn users(messages: &[Arc<Message>]) -> Vec<&str> {
@@ -331,12 +420,13 @@ mod tests {
 
     #[test]
     fn the_oldest_go_when_there_are_too_many_or_too_large() {
-        let few = Messages::new(Keep {
+        let keeping = |keep| Messages::new(keep, Vec::new(), None);
+        let few = keeping(Keep {
             messages: 2,
             ..Keep::default()
         });
         let size = to_user("a").size();
-        let small = Messages::new(Keep {
+        let small = keeping(Keep {
             message_bytes: 2 * size,
             ..Keep::default()
         });
@@ -378,10 +468,14 @@ mod tests {
     fn a_message_is_shown_whole() {
         let message = message(Endpoint::SendToGroupMembers, "amy", &["7"], &["bob"]);
         let shown = serde_json::to_string(&message).unwrap();
-        assert!(shown.starts_with(r#"{"ids":{"b":"2","a":"1"},"#), "{shown}");
+        assert!(
+            shown.starts_with(r#"{"sequence":0,"ids":{"b":"2","a":"1"},"#),
+            "{shown}"
+        );
         assert_eq!(
             serde_json::from_str::<Value>(&shown).unwrap(),
             json!({
+                "sequence": 0,
                 "ids": {"a": "1", "b": "2"},
                 "endpoint": "/messages/chatgroups/users",
                 "from": "amy",
@@ -392,6 +486,9 @@ mod tests {
                 "ext": null,
                 "request": {"to": ["7"], "type": "txt", "body": {"msg": "hello"}},
                 "headers": {"traceparent": "00-01"},
+                "path": "/sandbox/demo/messages/users",
+                "token": "YWMtabcd…wxyz",
+                "trace_id": null,
                 "received": "2023-11-14T22:13:20.123Z",
             })
         );

@@ -12,6 +12,7 @@ mod answer;
 mod calls;
 mod clock;
 mod config;
+mod data;
 mod endpoint;
 mod fault;
 mod file;
@@ -23,20 +24,21 @@ mod quota;
 mod refusal;
 mod ring;
 mod send;
+mod settings;
 #[cfg(test)]
 mod testing;
 mod token;
 mod wire;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use socket2::SockRef;
+use arc_swap::ArcSwap;
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use uuid::Uuid;
 
 pub use answer::Answer;
@@ -64,6 +66,8 @@ pub struct Sandbox {
 /// What all calls share.
 struct State {
     config: Config,
+    /// What of it holds now.
+    settings: ArcSwap<settings::Settings>,
     /// The UUID of the app, as answers give it.
     application: String,
     script: fault::Script,
@@ -75,29 +79,38 @@ struct State {
     files: file::Files,
     uploads: file::Ledger,
     upload_pace: watch::Sender<Pace>,
+    /// Nobody listens for so long, beginning with the change.
+    outage: watch::Sender<Duration>,
+    /// Places of those who watch the events.
+    watchers: Arc<Semaphore>,
 }
 
 impl Sandbox {
-    /// Binds the address and serves; fails where the address cannot be had.
+    /// Binds the address and serves; fails where the address or the folder cannot be had.
     pub fn start(config: Config) -> io::Result<Self> {
-        let listener = TcpListener::bind(config.listen)?;
-        listener.set_nonblocking(true)?;
-        if let Some(bytes) = config.receive_buffer {
-            // Accepted sockets inherit it.
-            SockRef::from(&listener).set_recv_buffer_size(bytes)?;
-        }
+        let listener = wire::bind(config.listen, config.receive_buffer)?.listen()?;
         let addr = listener.local_addr()?;
+        let (data, left) = match &config.data {
+            Some(folder) => {
+                let (data, left) = data::Data::open(folder, config.keep)?;
+                (Some(data), left)
+            }
+            None => (None, data::Left::default()),
+        };
         let state = Arc::new(State {
+            settings: ArcSwap::from_pointee(settings::Settings::new(&config)),
             application: Uuid::new_v4().to_string(),
             script: fault::Script::new(),
             calls: calls::Calls::new(config.keep),
-            messages: messages::Messages::new(config.keep),
+            messages: messages::Messages::new(config.keep, left.messages, data.clone()),
             tokens: token::Tokens::new(&config.client_secret),
             quotas: quota::Quotas::new(config.quotas),
             ids: send::Ids::new(),
-            files: file::Files::new(config.keep),
+            files: file::Files::new(config.keep, left.files, data),
             uploads: file::Ledger::new(config.keep),
             upload_pace: watch::Sender::new(config.upload_pace),
+            outage: watch::Sender::new(Duration::ZERO),
+            watchers: Arc::new(Semaphore::new(inspect::WATCHERS)),
             config,
         });
         let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -107,12 +120,14 @@ impl Sandbox {
             tokio::net::TcpListener::from_std(listener)?
         };
         let router = front::router(Arc::clone(&state));
+        let outage = state.outage.subscribe();
+        let buffer = state.config.receive_buffer;
         let (stop, stopped) = oneshot::channel::<()>();
         let serve = move || {
             runtime.block_on(async {
                 tokio::select! {
                     _ = stopped => {}
-                    never = wire::serve(listener, router) => match never {},
+                    _ = wire::serve(listener, router, outage, buffer) => {}
                 }
             });
         };

@@ -32,6 +32,17 @@ impl Quotas {
         }
     }
 
+    /// Changes the rates; what was counted stays counted.
+    pub(super) fn set(&self, quotas: config::Quotas) {
+        self.token.set(quotas.token);
+        self.users.set(quotas.users);
+        self.groups.set(quotas.groups);
+        self.chatrooms.set(quotas.chatrooms);
+        self.directed.set(quotas.directed);
+        self.uploads.set(quotas.uploads);
+        self.downloads.set(quotas.downloads);
+    }
+
     /// Whether one more call may pass now; if so, it is counted.
     pub(super) fn call(&self, endpoint: Endpoint, now: Duration) -> bool {
         let calls = match endpoint {
@@ -73,15 +84,17 @@ impl Quota {
             messages: Window::new(quota.messages),
         }
     }
+
+    fn set(&self, quota: config::Quota) {
+        self.calls.set(quota.calls);
+        self.messages.set(quota.messages);
+    }
 }
 
-struct Window {
-    rate: Option<Rate>,
-    taken: Mutex<Taken>,
-}
+struct Window(Mutex<Taken>);
 
-#[derive(Default)]
 struct Taken {
+    rate: Option<Rate>,
     /// When, and how many; oldest first.
     grants: VecDeque<(Duration, usize)>,
     sum: usize,
@@ -89,15 +102,25 @@ struct Taken {
 
 impl Window {
     fn new(rate: Option<Rate>) -> Self {
-        Self {
+        Self(Mutex::new(Taken {
             rate,
-            taken: Mutex::default(),
+            grants: VecDeque::new(),
+            sum: 0,
+        }))
+    }
+
+    fn set(&self, rate: Option<Rate>) {
+        let mut taken = locked(&self.0);
+        taken.rate = rate;
+        if rate.is_none() {
+            taken.grants.clear();
+            taken.sum = 0;
         }
     }
 
     fn take(&self, now: Duration, count: usize) -> bool {
-        let Some(rate) = self.rate else { return true };
-        let mut taken = locked(&self.taken);
+        let mut taken = locked(&self.0);
+        let Some(rate) = taken.rate else { return true };
         while let Some(&(at, old)) = taken.grants.front() {
             if now.saturating_sub(at) < rate.window {
                 break;
@@ -143,7 +166,7 @@ mod tests {
     fn no_rate_means_no_limit() {
         let window = Window::new(None);
         assert!((0..10_000).all(|_| window.take(MS(0), 600)));
-        assert_eq!(locked(&window.taken).grants.len(), 0);
+        assert_eq!(locked(&window.0).grants.len(), 0);
     }
 
     #[test]

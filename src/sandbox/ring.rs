@@ -34,6 +34,10 @@ impl<T> Ring<T> {
         }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
+    }
+
     pub(super) fn pushed(&self) -> u64 {
         self.pushed
     }

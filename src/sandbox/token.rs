@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, StatusCode};
@@ -28,13 +28,14 @@ const MOST: usize = 10_000;
 /// Answers `POST /token`.
 pub(super) fn issue(sandbox: &State, headers: &HeaderMap, body: &[u8]) -> Result<Answer, Refusal> {
     let config = &sandbox.config;
+    let settings = sandbox.settings.load();
     let request = match Request::read(body, sandbox)? {
         Grant::ClientCredentials(request) => request,
         Grant::Agora => return exchange(sandbox, headers),
     };
     let lifetime = match (sandbox.tokens.forced_ttl(), request.ttl) {
         (Some(forced), _) => Some(forced),
-        (None, None) => Some(config.token_ttl),
+        (None, None) => Some(settings.token_ttl),
         (None, Some(0)) => None,
         (None, Some(ttl)) => Some(config.token_unit.duration(ttl)),
     };
@@ -151,7 +152,7 @@ impl Request {
             serde_json::from_slice(body).map_err(|_| Refusal::invalid("not a JSON object"))?;
         let known = ["grant_type", "client_id", "client_secret", "ttl"];
         if let Some(field) = fields.keys().find(|name| !known.contains(&name.as_str()))
-            && config.strict
+            && sandbox.settings.load().strict
         {
             return Err(Refusal::invalid(format!("unknown field {field:?}")));
         }
@@ -214,7 +215,8 @@ struct Issued {
 }
 
 struct Token {
-    /// `None` for never.
+    issued: SystemTime,
+    /// By the sandbox's clock; `None` for never.
     expires: Option<Duration>,
     revoked: bool,
 }
@@ -245,8 +247,11 @@ impl Tokens {
         let random = std::iter::repeat_with(fastrand::alphanumeric).take(64);
         let token: String = PREFIX.chars().chain(random).collect();
         let mut issued = locked(&self.issued);
-        let revoked = false;
-        let entry = Token { expires, revoked };
+        let entry = Token {
+            issued: SystemTime::now(),
+            expires,
+            revoked: false,
+        };
         issued.tokens.insert(token.clone(), entry);
         issued.order.push_back(token.clone());
         if issued.order.len() > MOST
@@ -261,6 +266,35 @@ impl Tokens {
         for token in locked(&self.issued).tokens.values_mut() {
             token.revoked = true;
         }
+    }
+
+    /// Refuses the token of this call from now on.
+    pub(super) fn revoke(&self, headers: &HeaderMap) {
+        let token = bearer(headers).unwrap_or_default();
+        if let Some(token) = locked(&self.issued).tokens.get_mut(token) {
+            token.revoked = true;
+        }
+    }
+
+    /// The newest, oldest of them first.
+    pub(super) fn list(&self, limit: usize, now: Duration) -> Vec<Listed> {
+        let issued = locked(&self.issued);
+        let newest = issued.order.iter().rev().take(limit);
+        let mut listed: Vec<_> = newest
+            .filter_map(|name| {
+                let token = issued.tokens.get(name)?;
+                let left = token.expires.map(|at| at.saturating_sub(now));
+                Some(Listed {
+                    token: shortened(name),
+                    issued: humantime::format_rfc3339_millis(token.issued).to_string(),
+                    seconds_left: left.map(|left| left.as_secs()),
+                    good: !token.revoked && token.expires.is_none_or(|at| at > now),
+                    revoked: token.revoked,
+                })
+            })
+            .collect();
+        listed.reverse();
+        listed
     }
 
     /// Lets a token pass that was issued and is good now.
@@ -280,6 +314,30 @@ impl Tokens {
             Some(_) => Ok(()),
         }
     }
+}
+
+/// A token as it is shown.
+#[derive(Serialize)]
+pub(super) struct Listed {
+    token: String,
+    issued: String,
+    /// `None` for one that never expires.
+    seconds_left: Option<u64>,
+    good: bool,
+    revoked: bool,
+}
+
+/// The token that a call carries, as much of it as tells it from others and is of no use.
+pub(super) fn shown(headers: &HeaderMap) -> Option<String> {
+    bearer(headers).ok().map(shortened)
+}
+
+fn shortened(token: &str) -> String {
+    let (first, last) = (8, 4);
+    if token.len() < 4 * (first + last) || !token.is_ascii() {
+        return "…".to_owned();
+    }
+    format!("{}…{}", &token[..first], &token[token.len() - last..])
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! The HTTP/1.1 loop: a connection per accepted socket, which an answer may take over to end it in
 //! a way that no HTTP server would.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
 use std::time::Duration;
 
 use axum::Router;
@@ -17,9 +18,11 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::answer::Answer;
@@ -98,20 +101,67 @@ impl fmt::Display for Takeover {
     }
 }
 
-/// Serves forever.
-pub(super) async fn serve(listener: TcpListener, router: Router) -> Infallible {
+/// A port that is ours, with nobody listening yet.
+pub(super) struct Bound {
+    socket: Socket,
+}
+
+/// Binds the address; `buffer` is what the system may take in for a connection.
+pub(super) fn bind(addr: SocketAddr, buffer: Option<usize>) -> io::Result<Bound> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+    // What is left of ended connections does not keep us from our port.
+    socket.set_reuse_address(true)?;
+    if let Some(bytes) = buffer {
+        // Accepted sockets inherit it.
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    Ok(Bound { socket })
+}
+
+impl Bound {
+    pub(super) fn listen(self) -> io::Result<std::net::TcpListener> {
+        self.socket.listen(1024)?;
+        Ok(self.socket.into())
+    }
+}
+
+/// Serves until the port cannot be had any more, which only an outage can bring about.
+///
+/// An outage closes the port at once, and connections as soon as they have answered what they are at.
+pub(super) async fn serve(
+    mut listener: TcpListener,
+    router: Router,
+    mut outage: watch::Receiver<Duration>,
+    buffer: Option<usize>,
+) -> io::Result<()> {
+    let addr = listener.local_addr()?;
+    let mut up = CancellationToken::new();
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                tokio::spawn(connection(stream, router.clone()));
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    tokio::spawn(connection(stream, router.clone(), up.clone()));
+                }
+                // Out of descriptors, most likely: others have to end before one can begin.
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            },
+            Ok(()) = outage.changed() => {
+                let lasts = *outage.borrow_and_update();
+                drop(listener);
+                // Held, so that nobody else gets it meanwhile.
+                let port = bind(addr, buffer)?;
+                up.cancel();
+                tokio::time::sleep(lasts).await;
+                up = CancellationToken::new();
+                listener = TcpListener::from_std(port.listen()?)?;
             }
-            // Out of descriptors, most likely: others have to end before one can begin.
-            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }
     }
 }
 
-async fn connection(stream: TcpStream, router: Router) {
+async fn connection(stream: TcpStream, router: Router, up: CancellationToken) {
     // Without it, an answer that is written in pieces waits for the client's delayed ACK.
     let _ = stream.set_nodelay(true);
     let valve = Valve::new();
@@ -130,7 +180,20 @@ async fn connection(stream: TcpStream, router: Router) {
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .serve_connection(TokioIo::new(stream), service);
-    let ended = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
+    let ended = {
+        let mut ended = poll_fn(|cx| connection.poll_without_shutdown(cx));
+        tokio::select! {
+            ended = &mut ended => Some(ended),
+            () = up.cancelled() => None,
+        }
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            Pin::new(&mut connection).graceful_shutdown();
+            poll_fn(|cx| connection.poll_without_shutdown(cx)).await
+        }
+    };
     let stream = connection.into_parts().io.into_inner().into_inner();
     // How the client takes what follows is the client's affair.
     let _ = match ended {

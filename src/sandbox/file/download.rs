@@ -1,6 +1,7 @@
 //! `GET /chatfiles/{uuid}`.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use axum::extract::Query;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
@@ -20,17 +21,7 @@ pub(in crate::sandbox) async fn download(
     uuid: &str,
     parts: &Parts,
 ) -> Result<Answer, Refusal> {
-    let file = sandbox.files.find(uuid).ok_or_else(Refusal::unknown_file)?;
-    let config = &sandbox.config;
-    if config.clock.now().saturating_sub(file.stored) >= config.file_retention {
-        return Err(Refusal::file_expired(uuid));
-    }
-    if file.share_secret.is_some() && file.share_secret != shown_secret(parts) {
-        return Err(Refusal::wrong_share_secret());
-    }
-    let Some(content) = file.content.clone() else {
-        return Err(Refusal::unknown_file().because("the bytes of this file were not kept"));
-    };
+    let (file, content) = open(sandbox, uuid, shown_secret(parts).as_deref())?;
     let thumbnail = parts.headers.get("thumbnail");
     if thumbnail.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true")) {
         let (content, content_type) = thumbnail::of(&file, content).await?;
@@ -38,6 +29,26 @@ pub(in crate::sandbox) async fn download(
     } else {
         Ok(answer(&file, content, &file.content_type))
     }
+}
+
+/// A file and its bytes, to whom may have them.
+pub(in crate::sandbox) fn open(
+    sandbox: &State,
+    uuid: &str,
+    secret: Option<&str>,
+) -> Result<(Arc<File>, Bytes), Refusal> {
+    let file = sandbox.files.find(uuid).ok_or_else(Refusal::unknown_file)?;
+    let now = sandbox.config.clock.now();
+    if file.age(now) >= sandbox.settings.load().file_retention {
+        return Err(Refusal::file_expired(uuid));
+    }
+    if file.share_secret.is_some() && file.share_secret.as_deref() != secret {
+        return Err(Refusal::wrong_share_secret());
+    }
+    let Some(content) = file.content.clone() else {
+        return Err(Refusal::unknown_file().because("the bytes of this file were not kept"));
+    };
+    Ok((file, content))
 }
 
 /// The share secret, in the header or in the query.
@@ -80,7 +91,7 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~');
 
 /// As RFC 6266 has it: a name in ASCII, and the true one where they differ.
-fn disposition(name: &str) -> String {
+pub(in crate::sandbox) fn disposition(name: &str) -> String {
     let plain = |c: char| (c == ' ' || c.is_ascii_graphic()) && !matches!(c, '"' | '\\' | '%');
     let ascii: String = name
         .chars()

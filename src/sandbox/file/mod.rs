@@ -18,11 +18,13 @@ use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
 use super::config::Keep;
+use super::data::Data;
 use super::locked;
 
-pub(super) use download::download;
+pub(super) use download::{disposition, download, open};
 pub(super) use ledger::Ledger;
 pub use ledger::{Part, Upload, UploadState};
+pub(super) use thumbnail::of as thumbnail_of;
 pub(super) use upload::upload;
 
 /// A file that the sandbox gave a UUID to.
@@ -47,6 +49,15 @@ pub struct File {
     pub content: Option<Bytes>,
     /// When it was stored, by the sandbox's clock.
     pub(super) stored: Duration,
+    /// How old it was then: it may have been kept from an earlier run.
+    pub(super) was: Duration,
+}
+
+impl File {
+    /// How old it is, by the sandbox's clock.
+    fn age(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.stored) + self.was
+    }
 }
 
 /// Without its secret, its name and its bytes.
@@ -82,6 +93,7 @@ impl Serialize for File {
 pub(super) struct Files {
     keep: Keep,
     kept: Mutex<Kept>,
+    data: Option<Arc<Data>>,
 }
 
 #[derive(Default)]
@@ -94,23 +106,36 @@ struct Kept {
 }
 
 impl Kept {
-    fn drop_oldest(&mut self) -> bool {
+    /// Whether there was one.
+    fn drop_oldest(&mut self, data: Option<&Data>) -> bool {
         let Some(oldest) = self.order.pop_front() else {
             return false;
         };
         if let Some(file) = self.by_uuid.remove(&oldest) {
             self.bytes -= file.content.as_ref().map_or(0, Bytes::len);
         }
+        if let Some(data) = data {
+            data.remove_file(oldest);
+        }
         true
     }
 }
 
 impl Files {
-    pub(super) fn new(keep: Keep) -> Self {
-        Self {
+    /// Begins with the files of an earlier run; `data` keeps all for the next.
+    pub(super) fn new(keep: Keep, earlier: Vec<File>, data: Option<Arc<Data>>) -> Self {
+        let files = Self {
             keep,
             kept: Mutex::default(),
+            data,
+        };
+        for file in earlier {
+            let bytes = file.content.as_ref().map_or(0, Bytes::len);
+            if files.make_room(bytes) {
+                files.keep(Arc::new(file));
+            }
         }
+        files
     }
 
     pub(super) fn find(&self, uuid: &str) -> Option<Arc<File>> {
@@ -126,16 +151,24 @@ impl Files {
 
     pub(super) fn clear(&self) {
         let mut kept = locked(&self.kept);
-        while kept.drop_oldest() {}
+        while kept.drop_oldest(self.data.as_deref()) {}
     }
 
     /// Stores a file, whose bytes have their room already.
     fn add(&self, file: File) {
+        let file = Arc::new(file);
+        if let Some(data) = &self.data {
+            data.file(&file);
+        }
+        self.keep(file);
+    }
+
+    fn keep(&self, file: Arc<File>) {
         let mut kept = locked(&self.kept);
         kept.order.push_back(file.uuid.clone());
-        kept.by_uuid.insert(file.uuid.clone(), Arc::new(file));
+        kept.by_uuid.insert(file.uuid.clone(), file);
         while kept.order.len() > self.keep.files {
-            kept.drop_oldest();
+            kept.drop_oldest(self.data.as_deref());
         }
     }
 
@@ -151,7 +184,7 @@ impl Files {
     fn make_room(&self, more: usize) -> bool {
         let mut kept = locked(&self.kept);
         while kept.bytes + more > self.keep.file_bytes {
-            if !kept.drop_oldest() {
+            if !kept.drop_oldest(self.data.as_deref()) {
                 return false;
             }
         }

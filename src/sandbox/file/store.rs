@@ -1,6 +1,6 @@
 //! What an upload must be to be stored, and what it is told then.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use axum::http::header::{CONTENT_TYPE, HOST};
 use axum::http::request::Parts;
@@ -76,7 +76,7 @@ pub(super) fn store(
         Unread::TooLarge => Refusal::file_too_large(),
         Unread::NoForm(why) => Refusal::no_file(why),
     })?;
-    let strict = sandbox.config.strict;
+    let strict = sandbox.settings.load().strict;
     if let (true, Some(extra)) = (strict, form.extra) {
         return Err(Refusal::no_file(extra));
     }
@@ -105,6 +105,7 @@ pub(super) fn store(
         received: SystemTime::now(),
         content: file.content,
         stored: sandbox.config.clock.now(),
+        was: Duration::ZERO,
     });
     entry.update(|upload| upload.uuid = Some(uuid));
     Ok(answer)

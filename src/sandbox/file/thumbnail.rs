@@ -16,7 +16,10 @@ const MOST_MEMORY: u64 = 256 << 20;
 
 /// The thumbnail's bytes and content type. What is asked of a file that is no image is not
 /// documented: there is none.
-pub(super) async fn of(file: &File, content: Bytes) -> Result<(Bytes, String), Refusal> {
+pub(in crate::sandbox) async fn of(
+    file: &File,
+    content: Bytes,
+) -> Result<(Bytes, String), Refusal> {
     let none = || Refusal::unknown_file().because("this file is no image that can be read");
     if image::guess_format(&content).is_err() {
         return Err(none());

@@ -35,6 +35,9 @@ pub(in crate::sandbox) async fn upload(
     let (parts, body) = request.into_parts();
     let valve = parts.extensions.get::<Valve>();
     let valve = valve.expect("every connection has a valve").clone();
+    if fault.revoke {
+        sandbox.tokens.revoke(&parts.headers);
+    }
     let entry = sandbox.uploads.begin(&parts);
     if matches!(fault.effect, Effect::ResetBeforeRead) && fault.at_byte.is_none() {
         tokio::time::sleep(fault.pause).await;
@@ -93,7 +96,7 @@ async fn receive(
     incoming: &mut Incoming<'_>,
     entry: &Entry<'_>,
 ) -> Response {
-    let most = match sandbox.config.file_bytes {
+    let most = match sandbox.settings.load().file_bytes {
         limit if limit != 0 && wanted.is_some() => limit,
         _ => u64::MAX,
     };

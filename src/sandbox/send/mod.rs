@@ -19,10 +19,11 @@ use super::answer::{Answer, unix_milliseconds};
 use super::endpoint::Endpoint;
 use super::messages::{Message, Pairs};
 use super::refusal::Refusal;
+use super::token;
 use envelope::Envelope;
 
 /// Headers that are kept with a message: they tell which trace and client it came from.
-const KEPT_HEADERS: [&str; 4] = ["traceparent", "tracestate", "baggage", "user-agent"];
+pub(super) const KEPT_HEADERS: [&str; 4] = ["traceparent", "tracestate", "baggage", "user-agent"];
 
 /// Answers a send, after token, content type and call rate were found to be right.
 pub(super) fn accept(
@@ -31,16 +32,16 @@ pub(super) fn accept(
     parts: &Parts,
     request: &Bytes,
 ) -> Result<Answer, Refusal> {
-    let config = &sandbox.config;
-    if exceeds(request.len(), config.request_bytes) {
+    let settings = sandbox.settings.load();
+    if exceeds(request.len(), settings.request_bytes) {
         return Err(Refusal::request_too_large());
     }
-    let envelope = Envelope::read(endpoint, request, config.strict)?;
-    if exceeds(envelope.content_bytes(), config.content_bytes) {
+    let envelope = Envelope::read(endpoint, request, settings.strict)?;
+    if exceeds(envelope.content_bytes(), settings.content_bytes) {
         return Err(Refusal::message_too_large());
     }
     let targets = targets(endpoint, &envelope.to);
-    let now = config.clock.now();
+    let now = sandbox.config.clock.now();
     if !sandbox.quotas.messages(endpoint, now, targets.len()) {
         return Err(Refusal::too_many_messages());
     }
@@ -50,6 +51,7 @@ pub(super) fn accept(
         .collect();
     let answer = accepted(sandbox, endpoint, parts, &ids);
     sandbox.messages.push(Message {
+        sequence: 0,
         ids,
         endpoint,
         from: envelope.from,
@@ -58,6 +60,8 @@ pub(super) fn accept(
         kind: envelope.kind,
         request: request.clone(),
         headers: kept(&parts.headers),
+        token: token::shown(&parts.headers),
+        path: parts.uri.path().to_owned(),
         received: SystemTime::now(),
         body: envelope.body.to_owned(),
         ext: envelope.ext.map(ToOwned::to_owned),

@@ -5,6 +5,7 @@ mod answer;
 mod connect;
 mod deadline;
 mod drain;
+mod on_demand;
 mod overload;
 pub mod secrets;
 mod tls;

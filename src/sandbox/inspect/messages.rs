@@ -1,31 +1,24 @@
-//! What the API has not: `/sandbox/messages` and `/sandbox/files`, to see what arrived and to forget it.
+//! `/sandbox/messages`: what was accepted, newest last.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{self, Query};
 use axum::http::StatusCode;
-use axum::routing::get;
-use axum::{Json, Router};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use super::State;
-use super::file::File;
-use super::messages::{Filter, Message};
+use super::{Mistaken, each, mistake};
+use crate::sandbox::State;
+use crate::sandbox::messages::{Filter, Message};
 
 /// The longest wait; a client that wants more asks again.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-pub(super) fn router() -> Router<Arc<State>> {
-    Router::new()
-        .route("/sandbox/messages", get(list).delete(clear))
-        .route("/sandbox/files", get(list_files).delete(clear_files))
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+pub(super) struct Asked {
     user: Option<String>,
     group: Option<String>,
     chatroom: Option<String>,
@@ -33,34 +26,18 @@ struct Asked {
     from: Option<String>,
     #[serde(rename = "type")]
     kind: Option<String>,
+    before: Option<u64>,
     limit: Option<usize>,
     wait: Option<String>,
 }
 
 #[derive(Serialize)]
-struct Listed {
+pub(super) struct Listed {
     #[serde(serialize_with = "each")]
     messages: Vec<Arc<Message>>,
 }
 
-#[derive(Serialize)]
-struct ListedFiles {
-    #[serde(serialize_with = "each")]
-    files: Vec<Arc<File>>,
-}
-
-fn each<T: Serialize, S: Serializer>(items: &[Arc<T>], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(items.iter().map(Arc::as_ref))
-}
-
-#[derive(Serialize)]
-struct Mistake {
-    error: String,
-}
-
-type Mistaken = (StatusCode, Json<Mistake>);
-
-async fn list(
+pub(super) async fn list(
     sandbox: extract::State<Arc<State>>,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Json<Listed>, Mistaken> {
@@ -74,6 +51,7 @@ async fn list(
         to: asked.to,
         from: asked.from,
         kind: asked.kind,
+        before: asked.before,
     };
     if let Some(wait) = wait {
         // Whether it came or not, the list below tells.
@@ -84,19 +62,8 @@ async fn list(
     }))
 }
 
-async fn clear(sandbox: extract::State<Arc<State>>) -> StatusCode {
+pub(super) async fn clear(sandbox: extract::State<Arc<State>>) -> StatusCode {
     sandbox.messages.clear();
-    StatusCode::NO_CONTENT
-}
-
-async fn list_files(sandbox: extract::State<Arc<State>>) -> Json<ListedFiles> {
-    Json(ListedFiles {
-        files: sandbox.files.list(),
-    })
-}
-
-async fn clear_files(sandbox: extract::State<Arc<State>>) -> StatusCode {
-    sandbox.files.clear();
     StatusCode::NO_CONTENT
 }
 
@@ -106,10 +73,6 @@ fn wait(text: &str) -> Result<Duration, Mistaken> {
         Ok(_) => Err(mistake("wait: 60s at most".to_owned())),
         Err(error) => Err(mistake(format!("wait: {error}, such as 5s or 500ms"))),
     }
-}
-
-fn mistake(error: String) -> Mistaken {
-    (StatusCode::BAD_REQUEST, Json(Mistake { error }))
 }
 
 #[cfg(test)]

@@ -1,4 +1,9 @@
-//! What can go wrong on purpose, and the script by which a test says when.
+//! What can go wrong on purpose: by the script of a test, by rules set over HTTP, by magic recipients.
+
+mod documented;
+mod magic;
+mod rule;
+mod rules;
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -16,6 +21,10 @@ use super::pace::Pace;
 use super::refusal::Refusal;
 use super::wire::Takeover;
 
+pub(super) use documented::DOCUMENTED;
+pub(super) use rule::Wanted;
+pub(super) use rules::{Rule, Rules};
+
 /// What happens to one request in place of the normal answer.
 ///
 /// But for [`Fault::reset_before_read`] and [`Fault::at_byte`] the whole request is read first and shows up in
@@ -26,6 +35,8 @@ use super::wire::Takeover;
 pub struct Fault {
     pub(super) pause: Duration,
     pub(super) effect: Effect,
+    /// Whether the call's token is revoked before it is looked at.
+    pub(super) revoke: bool,
     /// The byte of an upload's body at which it happens.
     pub(super) at_byte: Option<u64>,
     pub(super) then: Then,
@@ -91,6 +102,7 @@ impl Fault {
         Self {
             pause: Duration::ZERO,
             effect,
+            revoke: false,
             at_byte: None,
             then: Then::Drain,
             pace: None,
@@ -241,29 +253,45 @@ fn code(status: u16) -> StatusCode {
     StatusCode::from_u16(status).expect("a status has three digits")
 }
 
-/// Faults that wait for their request, by endpoint.
-pub(super) struct Script(Mutex<PerEndpoint<VecDeque<Fault>>>);
+/// Faults that wait for their request, by endpoint; and behind them the rules.
+pub(super) struct Script {
+    waiting: Mutex<PerEndpoint<VecDeque<Fault>>>,
+    pub(super) rules: Rules,
+}
 
 impl Script {
     pub(super) fn new() -> Self {
-        Self(Mutex::new(PerEndpoint::new(|_| VecDeque::new())))
+        Self {
+            waiting: Mutex::new(PerEndpoint::new(|_| VecDeque::new())),
+            rules: Rules::new(),
+        }
     }
 
     pub(super) fn add(&self, endpoint: Endpoint, faults: impl IntoIterator<Item = Fault>) {
-        locked(&self.0).get_mut(endpoint).extend(faults);
+        locked(&self.waiting).get_mut(endpoint).extend(faults);
     }
 
+    /// What the next request to this endpoint meets.
     pub(super) fn next(&self, endpoint: Endpoint) -> Fault {
-        let next = locked(&self.0).get_mut(endpoint).pop_front();
-        next.unwrap_or_default()
+        let next = locked(&self.waiting).get_mut(endpoint).pop_front();
+        next.or_else(|| self.rules.next(endpoint))
+            .unwrap_or_default()
+    }
+
+    /// The fault that a recipient brings along, where there is no other.
+    pub(super) fn or_magic(fault: Fault, endpoint: Endpoint, request: &Bytes) -> Fault {
+        if matches!(fault.effect, Effect::Normal) && fault.pause.is_zero() && !fault.revoke {
+            return magic::fault(endpoint, request).unwrap_or(fault);
+        }
+        fault
     }
 
     pub(super) fn left(&self, endpoint: Endpoint) -> usize {
-        locked(&self.0).get(endpoint).len()
+        locked(&self.waiting).get(endpoint).len()
     }
 
     pub(super) fn clear(&self) {
-        locked(&self.0).iter_mut().for_each(VecDeque::clear);
+        locked(&self.waiting).iter_mut().for_each(VecDeque::clear);
     }
 }
 
