@@ -1,7 +1,7 @@
 //! One door between a company's services and Easemob IM.
 //!
 //! The modules form a house, and imports point down: `cli → config → server → grpc → delivery →
-//! easemob → message → app, caller, id, invalid, metrics → proto`. Beside it stand `telemetry`, set up by the
+//! easemob, store → message → app, caller, id, invalid, metrics → proto`. Beside it stand `telemetry`, set up by the
 //! commands alone, and `sandbox`, a local Easemob that shares no code with the rest.
 //! `docs/architecture.md` tells why each floor is where it is.
 
@@ -18,6 +18,7 @@ pub mod delivery;
 
 // FLOOR 2: the one way out.
 pub mod easemob;
+pub mod store;
 
 // FLOOR 1: what we talk about; no I/O.
 pub mod app;

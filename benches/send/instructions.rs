@@ -4,13 +4,22 @@
 //! process costs by itself falls out. The longer runs leave their profiles in `target/tmp`, for
 //! `callgrind_annotate`.
 
-use std::{env, hint::black_box, process::Command};
+use std::{
+    env,
+    hint::black_box,
+    pin::pin,
+    process::Command,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
-use anyhow::Context;
+use anyhow::{Context as _, bail, ensure};
 use easemob_gateway::{
     app::{self, App},
+    id::RequestId,
     invalid::Violations,
     message::Message,
+    store::{Begin, Begun, Key, Settlement, Store, Unsent},
 };
 use prost::Message as _;
 
@@ -25,9 +34,14 @@ const LIBRARY_SENDS: u64 = 1_000;
 /// Prints what a send costs: the message by itself, and the servers one call at a time.
 pub(crate) async fn measure(sends: u64) -> anyhow::Result<()> {
     println!("\n{NAME} of a text send, in user mode");
-    let once = library(LIBRARY_SENDS)?;
-    let twice = library(2 * LIBRARY_SENDS)?;
-    print("decode, check, map, JSON", once, twice, LIBRARY_SENDS);
+    for (what, role) in [
+        ("decode, check, map, JSON", "library"),
+        ("with a request ID, too", "library-with-id"),
+    ] {
+        let once = library(role, LIBRARY_SENDS)?;
+        let twice = library(role, 2 * LIBRARY_SENDS)?;
+        print(what, once, twice, LIBRARY_SENDS);
+    }
     // With one shard and one call at a time, threads and batches leave little to chance.
     for server in [
         Server::PassThrough,
@@ -47,10 +61,10 @@ fn print(what: &str, once: u64, twice: u64, sends: u64) {
 }
 
 /// Instructions of a process that only does what a send needs from the library.
-fn library(sends: u64) -> anyhow::Result<u64> {
-    let output = callgrind("library")
+fn library(role: &str, sends: u64) -> anyhow::Result<u64> {
+    let output = callgrind(role)
         .arg(env::current_exe()?)
-        .args(["--role=library", &sends.to_string()])
+        .args([&format!("--role={role}"), &sends.to_string()])
         .output()
         .context("valgrind cannot be started: tools/install.sh valgrind")?;
     collected(&String::from_utf8_lossy(&output.stderr))
@@ -86,8 +100,9 @@ fn collected(said: &str) -> anyhow::Result<u64> {
     Ok(count.trim().parse()?)
 }
 
-/// What [`library`] counts: from the bytes of the request to those of the call, and nothing else.
-pub(crate) fn run_library(sends: u64) -> anyhow::Result<()> {
+/// What [`library`] counts: from the bytes of the request to those of the call, and nothing else; with
+/// `store`, what is remembered under a request ID from its beginning to its end.
+pub(crate) fn run_library(sends: u64, store: Option<&Store>) -> anyhow::Result<()> {
     let config = app::Config {
         base_url: "http://127.0.0.1:1".to_owned(),
         org_name: Some("acme".to_owned()),
@@ -99,12 +114,52 @@ pub(crate) fn run_library(sends: u64) -> anyhow::Result<()> {
     let violations = Violations::default();
     let app = App::new("shop", &config, violations.root()).context("an app")?;
     let request = message::request().encode_to_vec();
-    for _ in 0..sends {
+    for number in 0..sends {
         let request = easemob_gateway::proto::SendMessageRequest::decode(black_box(&*request))?;
         let violations = Violations::default();
         let message = request.message.context("a message")?;
         let message = Message::check(message, &app, violations.root()).context("valid")?;
+        if let Some(store) = store {
+            ready(remember(store, number, &message, &app))?;
+        }
         black_box(message.to_json(&message.target.recipients));
     }
     Ok(())
+}
+
+async fn remember(store: &Store, id: u64, message: &Message, app: &App) -> anyhow::Result<()> {
+    let violations = Violations::default();
+    let id = RequestId::check(format!("{id:032}"), violations.root());
+    let lease = Duration::from_secs(10);
+    let begin = Begin {
+        key: Key::new("billing", &app.name, &id.flatten().context("an ID")?),
+        fingerprints: &message.fingerprints(app),
+        recipients: message.target.recipients.len(),
+        resend_maybe_sent: false,
+        lease,
+        trace: None,
+    };
+    let Begun::New(claim) = store.begin(&begin).await? else {
+        bail!("every ID is a new one");
+    };
+    let part = message.target.places();
+    ensure!(
+        store.dispatch(claim, &part, lease).await?,
+        "the claim holds"
+    );
+    let settlement = Settlement {
+        message_ids: &[Some(message::MESSAGE_ID.to_owned())],
+        timestamp_ms: Some(1),
+        unsent: Unsent::MaybeSent,
+    };
+    Ok(store.settle(claim, &part, settlement).await?)
+}
+
+/// What a future gives that never waits.
+fn ready<T>(future: impl Future<Output = T>) -> T {
+    let mut context = Context::from_waker(Waker::noop());
+    match pin!(future).poll(&mut context) {
+        Poll::Ready(value) => value,
+        Poll::Pending => unreachable!("records are in memory"),
+    }
 }

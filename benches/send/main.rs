@@ -19,6 +19,7 @@ mod uploads;
 use std::{env, time::Duration};
 
 use anyhow::{Context, bail};
+use easemob_gateway::store;
 use tokio::runtime;
 
 use self::{
@@ -52,7 +53,11 @@ fn main() -> anyhow::Result<()> {
             runtime::Runtime::new()?.block_on(bare.serve())
         }
         ["--role=upload", ref order @ ..] => one_thread()?.block_on(uploads::client::run(order)),
-        ["--role=library", sends] => instructions::run_library(sends.parse()?),
+        ["--role=library", sends] => instructions::run_library(sends.parse()?, None),
+        ["--role=library-with-id", sends] => {
+            let store = store::Store::new(&store::Config::default());
+            instructions::run_library(sends.parse()?, Some(&store))
+        }
         ref words => one_thread()?.block_on(measure(words)),
     }
 }

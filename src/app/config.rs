@@ -112,7 +112,8 @@ impl fmt::Debug for ProxyUrl {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Largest send request in bytes of JSON. 0 switches the limit off.
+    /// Largest send request in bytes of JSON. A message with more recipients than fit goes out in
+    /// several. 0 switches the limit off.
     pub request_bytes: usize,
     /// Largest content of a message, its body and extension together, in bytes of JSON. 0 switches
     /// the limit off. Newer Easemob pages say 5,120.
@@ -120,6 +121,9 @@ pub struct Limits {
     /// Largest file that may be uploaded, in bytes. 0 switches the limit off. Easemob takes 10 MB by
     /// default, and more where it has raised the app's limit.
     pub upload_bytes: u64,
+    /// Most recipients of one request. It is the gateway's own limit: what is more than one call takes
+    /// goes out in several.
+    pub max_recipients: usize,
 }
 
 impl Default for Limits {
@@ -128,6 +132,7 @@ impl Default for Limits {
             request_bytes: 5_120,
             content_bytes: 3_072,
             upload_bytes: 10 * 1024 * 1024,
+            max_recipients: 10_000,
         }
     }
 }

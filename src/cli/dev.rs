@@ -16,7 +16,7 @@ use crate::{
     media,
     sandbox::{self, Sandbox},
     server::{self, Gateway, Listener, on_signal},
-    telemetry,
+    store, telemetry,
     trace::Propagate,
 };
 
@@ -119,6 +119,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         config,
         delivery::Config::default(),
         media::Config::default(),
+        &store::Config::default(),
         registry.clone(),
     )?
     .with_tracer(telemetry.tracer());

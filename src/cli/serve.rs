@@ -55,10 +55,15 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         config.server,
         config.delivery,
         config.media,
+        &config.store,
         registry.clone(),
     )?
     .with_tracer(telemetry.tracer())
     .reload_when(hangup);
+    info!(
+        ttl = %humantime::format_duration(config.store.ttl()),
+        "request IDs are remembered in memory: a repeat is safe if it comes to this replica, and until it ends"
+    );
     let served = gateway.serve(listener, shutdown).await;
     info!("the gateway ends");
     reloading.abort();

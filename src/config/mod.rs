@@ -31,7 +31,7 @@ pub use self::{
     settings::Origins,
 };
 use self::{error::Problem, settings::Settings};
-use crate::{app, caller, delivery, media, server, telemetry};
+use crate::{app, caller, delivery, media, server, store, telemetry};
 
 /// All settings of the gateway.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -53,6 +53,8 @@ pub struct Config {
     pub delivery: delivery::Config,
     /// Bounds of uploads and downloads.
     pub media: media::Config,
+    /// Where request IDs are remembered, and for how long.
+    pub store: store::Config,
     /// What the process tells about itself.
     pub telemetry: telemetry::Config,
 }

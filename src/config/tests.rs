@@ -156,7 +156,7 @@ error: unknown key delivery.file
   |
 6 | [delivery.file]
   |           ^^^^
-  = known here: calls_in_flight, queue
+  = known here: calls_in_flight, queue, parts_in_flight
 
 error: unknown key app
  --> gateway.toml:9:2

@@ -28,6 +28,14 @@ impl Deadline {
         self.due - self.margin
     }
 
+    /// The earlier of two.
+    pub fn min(self, other: Self) -> Self {
+        match self.answer_by() <= other.answer_by() {
+            true => self,
+            false => other,
+        }
+    }
+
     /// Whether it is too late to begin.
     pub fn has_passed(&self) -> bool {
         Instant::now() >= self.due

@@ -1,21 +1,27 @@
 //! Files: an upload, an upload and then the message that carries it, a download.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::{Deadline, Delivery, Failure, Order, Sent, Shares, part::Route, share::Place};
+use super::{
+    Deadline, Delivery, Failure, Order, Sent, Shares,
+    ledger::{Request, Start},
+    part::Route,
+    share::Place,
+};
 use crate::{
     app::App,
     caller::Caller,
     easemob::{self, Kind, SharedUpload, Store, Stored, UploadError},
-    id::FileId,
+    id::{FileId, RequestId},
     media::{self, Section, Summary},
     message::MediaMessage,
     metrics,
     proto::{FileRef, file_ref::Location},
+    store,
     trace::{Span, SpanKind},
 };
 
@@ -83,6 +89,10 @@ pub struct MediaOrder {
     pub thumbnail: (Store, Option<u64>),
     /// The message.
     pub message: MediaMessage,
+    /// As in [`Order`]: it belongs to the message, and so to the upload.
+    pub request_id: Option<RequestId>,
+    /// As in [`Order`].
+    pub resend_maybe_sent: bool,
     /// Time for the send, where the caller's deadline does not say.
     pub send_timeout: Duration,
 }
@@ -104,6 +114,54 @@ impl StoredFile {
             secret: self.file.secret.clone().unwrap_or_default(),
         }
     }
+
+    fn to_record(&self) -> store::StoredFile {
+        store::StoredFile {
+            uuid: self.file.id.clone(),
+            secret: self.file.secret.as_deref().map(Box::from),
+            size_bytes: self.summary.size_bytes,
+            sha256: self.summary.sha256,
+        }
+    }
+
+    fn from_record(file: &store::StoredFile) -> Self {
+        Self {
+            file: Stored {
+                id: file.uuid.clone(),
+                secret: file.secret.as_deref().map(str::to_owned),
+            },
+            summary: Summary {
+                size_bytes: file.size_bytes,
+                sha256: file.sha256,
+            },
+        }
+    }
+}
+
+/// Reads a file that is stored already, to the end: under the same request ID it has to be the same.
+async fn compare(
+    upload: &SharedUpload,
+    known: &store::StoredFile,
+    declared: Option<u64>,
+) -> Result<StoredFile, Failure> {
+    if declared.is_some_and(|size| size != known.size_bytes) {
+        return Err(Failure::RequestIdReused);
+    }
+    while let Some(bytes) = poll_fn(|cx| upload.with(|upload| upload.poll_bytes(cx))).await {
+        bytes.map_err(Failure::Upload)?;
+    }
+    let stored = StoredFile::from_record(known);
+    match upload.with(|upload| upload.summary() == Some(&stored.summary)) {
+        true => Ok(stored),
+        false => Err(Failure::RequestIdReused),
+    }
+}
+
+/// The files of a message, as far as they are stored.
+#[derive(Default)]
+struct Files {
+    file: Option<StoredFile>,
+    thumbnail: Option<StoredFile>,
 }
 
 /// What became of a file and its message.
@@ -126,28 +184,32 @@ impl Delivery {
     }
 
     /// Stores a file, and sends the message that carries it. A caller that goes away ends it, unless
-    /// the message is dispatched already.
+    /// the message is dispatched already. Under a request ID, what was stored is not stored again: its
+    /// bytes are read and compared.
     pub async fn send_media(&self, order: MediaOrder) -> MediaSent {
-        let mut sent = MediaSent {
-            file: None,
-            thumbnail: None,
-            sent: Err(Failure::Internal),
-        };
-        let (_request, transfer) = match self.upload_places(&order.file.app) {
-            Ok(places) => places,
-            Err(full) => {
-                sent.sent = Err(full);
-                return sent;
-            }
-        };
-        let work = self.store_both(&order, &mut sent);
-        let stored = self.bounded(order.file.deadline, work).await;
+        let mut files = Files::default();
+        let sent = self.store_and_send(order, &mut files).await;
+        MediaSent {
+            file: files.file,
+            thumbnail: files.thumbnail,
+            sent,
+        }
+    }
+
+    async fn store_and_send(&self, order: MediaOrder, files: &mut Files) -> Result<Sent, Failure> {
+        let begun = self.begin_upload(&order).await?;
+        if let Some(running @ Start::Running(_)) = begun {
+            return Ok(running.remaining(order.message.stand_in()).known);
+        }
+        let (_request, transfer) = self.upload_places(&order.file.app)?;
+        let work = self.store_both(&order, begun.as_ref(), files);
+        let work = self.bounded(order.file.deadline, work);
+        match &begun {
+            Some(Start::Run(run, _)) => run.keep(work).await?,
+            _ => work.await?,
+        }
         drop(transfer);
-        sent.sent = match stored {
-            Ok(()) => self.send_stored(order, &sent).await,
-            Err(failure) => Err(failure),
-        };
-        sent
+        self.send_stored(order, begun, files).await
     }
 
     /// Among the requests, since an upload is one as long as it takes, and among the transfers.
@@ -156,24 +218,97 @@ impl Delivery {
         Ok((request, self.transfers.places.take(&app.name)?))
     }
 
-    async fn store_both(&self, order: &MediaOrder, sent: &mut MediaSent) -> Result<(), Failure> {
-        let UploadOrder { app, upload, .. } = &order.file;
-        if upload.has_thumbnail().await? {
-            if !order.message.takes_thumbnail() {
-                return Err(Failure::Upload(media::Error::OutOfOrder(
-                    "thumbnail chunks are for videos without a thumbnail in their message",
-                )));
-            }
-            let (store, declared) = &order.thumbnail;
-            upload.with(|upload| upload.begin(Section::Thumbnail, *declared));
-            sent.thumbnail = Some(self.store(app, store, upload).await?);
+    async fn begin_upload(&self, order: &MediaOrder) -> Result<Option<Start>, Failure> {
+        let Some(request_id) = &order.request_id else {
+            return Ok(None);
+        };
+        let UploadOrder {
+            app,
+            caller,
+            deadline,
+            ..
+        } = &order.file;
+        let longest = Instant::now() + self.transfers.config.transfer_timeout;
+        let answer_by = deadline.map_or(longest, |deadline| deadline.answer_by().min(longest));
+        let closing = &self.transfers.closing;
+        let request = Request::of_upload(&order.message, app, caller, request_id)
+            .resend_maybe_sent(order.resend_maybe_sent);
+        let start = request.begin(
+            &self.records,
+            answer_by,
+            closing,
+            &self.route(app).request_ids,
+        );
+        start.await.map(Some)
+    }
+
+    async fn store_both(
+        &self,
+        order: &MediaOrder,
+        begun: Option<&Start>,
+        files: &mut Files,
+    ) -> Result<(), Failure> {
+        let upload = &order.file.upload;
+        let has_thumbnail = upload.has_thumbnail().await?;
+        if has_thumbnail && !order.message.takes_thumbnail() {
+            return Err(Failure::Upload(media::Error::OutOfOrder(
+                "thumbnail chunks are for videos without a thumbnail in their message",
+            )));
         }
-        upload.with(|upload| upload.begin(Section::File, order.declared));
-        sent.file = Some(self.store(app, &order.file.store, upload).await?);
+        let known = begun.and_then(Start::record).map(|record| &record.files);
+        if let Some(known) = known
+            // Once the file is stored, it is settled whether there is a thumbnail.
+            && (known.thumbnail.is_some() && !has_thumbnail
+                || known.thumbnail.is_none() && known.file.is_some() && has_thumbnail)
+        {
+            return Err(Failure::RequestIdReused);
+        }
+        if has_thumbnail {
+            let known = known.and_then(|files| files.thumbnail.as_ref());
+            let stored = self.store_once(order, begun, Section::Thumbnail, known);
+            files.thumbnail = Some(stored.await?);
+        }
+        let known = known.and_then(|files| files.file.as_ref());
+        let stored = self.store_once(order, begun, Section::File, known);
+        files.file = Some(stored.await?);
         Ok(())
     }
 
-    async fn send_stored(&self, order: MediaOrder, stored: &MediaSent) -> Result<Sent, Failure> {
+    /// One of the files, unless it is stored already.
+    async fn store_once(
+        &self,
+        order: &MediaOrder,
+        begun: Option<&Start>,
+        which: Section,
+        known: Option<&store::StoredFile>,
+    ) -> Result<StoredFile, Failure> {
+        let UploadOrder { app, upload, .. } = &order.file;
+        let (store, declared) = match which {
+            Section::Thumbnail => (&order.thumbnail.0, order.thumbnail.1),
+            Section::File => (&order.file.store, order.declared),
+        };
+        upload.with(|upload| upload.begin(which, declared));
+        if let Some(known) = known {
+            return compare(upload, known, declared).await;
+        }
+        match begun {
+            None => self.store(app, store, upload).await,
+            Some(Start::Run(run, _)) => {
+                let stored = self.store(app, store, upload).await?;
+                run.stored(which, stored.to_record()).await;
+                Ok(stored)
+            }
+            // What was sent had no such file.
+            Some(_) => Err(Failure::RequestIdReused),
+        }
+    }
+
+    async fn send_stored(
+        &self,
+        order: MediaOrder,
+        begun: Option<Start>,
+        stored: &Files,
+    ) -> Result<Sent, Failure> {
         let UploadOrder {
             app,
             caller,
@@ -192,9 +327,14 @@ impl Delivery {
             message: message.ok_or(Failure::Internal)?,
             app,
             caller,
+            request_id: None,
+            resend_maybe_sent: order.resend_maybe_sent,
             deadline: deadline.unwrap_or_else(|| Deadline::after(order.send_timeout)),
         };
-        Ok(self.send_admitted(order).await)
+        Ok(match begun {
+            Some(start) => self.send_rest(order, start).await,
+            None => self.send_admitted(order).await,
+        })
     }
 
     /// One file. Not tried again: its bytes are gone.
@@ -225,7 +365,7 @@ impl Delivery {
         upload: &SharedUpload,
     ) -> Result<StoredFile, Failure> {
         let route = self.route(app);
-        let token = route.tokens.ready().await?;
+        let token = route.upstream.tokens.ready().await?;
         let stored = route
             .client
             .store(store, upload, &token, self.transfers.config())
@@ -287,11 +427,11 @@ impl Delivery {
                 .await
         };
         let opened = async {
-            let token = route.tokens.ready().await?;
+            let token = route.upstream.tokens.ready().await?;
             match open(&token).await {
                 // Nothing was read yet, so that a new token may have another try.
                 Err(error) if error.kind == Kind::TokenRefused => {
-                    let token = route.tokens.replace(&token).await?;
+                    let token = route.upstream.tokens.replace(&token).await?;
                     open(&token).await.map_err(|error| match error.kind {
                         Kind::TokenRefused => error.with_kind(Kind::CredentialsRejected),
                         _ => error,
@@ -316,7 +456,7 @@ impl Delivery {
 
 /// Has the next upload find another token than the one that was refused.
 fn renew(route: &Arc<Route>, refused: Arc<easemob::Token>) {
-    let tokens = Arc::clone(&route.tokens);
+    let tokens = Arc::clone(&route.upstream.tokens);
     tokio::spawn(async move {
         // Whoever needs it next is told how it went.
         let _outcome = tokens.replace(&refused).await;

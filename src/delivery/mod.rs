@@ -1,13 +1,21 @@
 //! FLOOR 3: what the gateway adds. One message, however many calls it takes: sent, and told of truly
 //! and on time.
 
+mod breaker;
 mod deadline;
+mod ledger;
 mod media;
+mod merge;
 mod part;
+mod pause;
 mod reason;
+mod retry;
 mod share;
+mod split;
 mod tally;
 mod turn;
+mod under_way;
+mod upstream;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -19,27 +27,31 @@ pub use self::{
     media::{Download, MediaOrder, MediaSent, StoredFile, Transfers, UploadOrder},
     share::Shares,
     turn::Config,
+    upstream::Upstream,
 };
 use self::{
+    ledger::{Request, Run, Start},
     part::{Part, Route},
     tally::{Asked, Settled, Tally},
-    turn::Turns,
+    turn::{QueueFull, Turns},
 };
 use crate::{
     app::App,
     caller::Caller,
-    easemob::{self, Client, FirstByte, Tokens},
-    id::RecipientId,
+    easemob::{self, Client, FirstByte},
+    id::{RecipientId, RequestId},
     message::{self, Message},
     metrics::Metrics,
     proto::ErrorReason,
-    trace::{self, Span, SpanKind},
+    store::{self, Store},
+    trace::{Span, SpanKind},
 };
 
 /// Sends messages through the apps of the gateway. One for each shard.
 #[derive(Debug)]
 pub struct Delivery {
     routes: HashMap<Arc<str>, Arc<Route>>,
+    parts_in_flight: usize,
     // What is dispatched outlives its caller; draining waits for it.
     tasks: TaskTracker,
     // From then on nothing new is begun: what still waits would not end in time.
@@ -47,6 +59,7 @@ pub struct Delivery {
     /// Requests under way, by app.
     requests: Shares,
     transfers: Transfers,
+    records: Arc<Store>,
 }
 
 /// What a caller wants to be sent.
@@ -58,6 +71,10 @@ pub struct Order {
     pub caller: Caller,
     /// The message, checked.
     pub message: Message,
+    /// What the caller names it by, so that a repeat can be told from a new one.
+    pub request_id: Option<RequestId>,
+    /// At least once in place of at most once: what may have been sent is sent again.
+    pub resend_maybe_sent: bool,
     /// When the answer is due.
     pub deadline: Deadline,
 }
@@ -69,6 +86,8 @@ pub struct Sent {
     pub accepted: Vec<Accepted>,
     /// The others, by cause.
     pub failures: Vec<Failed>,
+    /// Some of it is remembered from an earlier request.
+    pub replayed: bool,
 }
 
 /// A recipient that Easemob accepted the message for.
@@ -103,6 +122,12 @@ pub enum Failure {
     /// The deadline passed, and nothing was sent.
     #[error("the deadline passed before anything was sent")]
     DeadlineExceeded,
+    /// The request ID was used for another message.
+    #[error("this request ID was used for another message")]
+    RequestIdReused,
+    /// The request ID cannot be remembered, and so nothing is sent under it.
+    #[error(transparent)]
+    Store(#[from] store::Error),
     /// The gateway has no place for it.
     #[error("the gateway has too many sends to this app under way")]
     Overloaded,
@@ -132,79 +157,142 @@ impl Failure {
 }
 
 impl Delivery {
-    /// A delivery over its own connections to Easemob, with tokens that all shards share.
+    /// A delivery over its own connections to Easemob. The rest of the way is what all shards share.
     pub fn new(
-        apps: impl IntoIterator<Item = (Arc<App>, Arc<Tokens>)>,
+        upstreams: impl IntoIterator<Item = Arc<Upstream>>,
         config: &Config,
         tasks: TaskTracker,
         closing: CancellationToken,
         requests: Shares,
         transfers: Transfers,
+        records: Arc<Store>,
         metrics: &Metrics,
     ) -> Result<Self, easemob::SetupError> {
-        let routes = apps.into_iter().map(|(app, tokens)| {
+        let routes = upstreams.into_iter().map(|upstream| {
             let route = Route {
-                client: Client::new(&app, &metrics.calls)?,
-                tokens,
+                client: Client::new(&upstream.app, &metrics.calls)?,
                 turns: Turns::new(config),
-                downloaded: metrics.calls.bytes(&app.name, "download"),
-                wait: metrics.calls.wait(&app.name),
-                recipients: metrics.recipients(&app.name).with_kinds(
+                downloaded: metrics.calls.bytes(&upstream.app.name, "download"),
+                wait: metrics.calls.wait(&upstream.app.name),
+                recipients: metrics.recipients(&upstream.app.name).with_kinds(
                     message::Kind::ALL.map(message::Kind::name),
                     ErrorReason::OutcomeUnknown.name(),
                 ),
+                request_ids: metrics.request_ids(&upstream.app.name),
+                upstream: Arc::clone(&upstream),
             };
-            route.turns.observe(&metrics.gauges, &app.name);
-            Ok((Arc::clone(&app.name), Arc::new(route)))
+            route.turns.observe(&metrics.gauges, &upstream.app.name);
+            Ok((Arc::clone(&upstream.app.name), Arc::new(route)))
         });
         Ok(Self {
             routes: routes.collect::<Result<_, _>>()?,
+            parts_in_flight: config.parts_in_flight,
             tasks,
             closing,
             requests,
             transfers,
+            records,
         })
     }
 
-    /// Sends one message, and answers before its deadline with what is then known.
+    /// Sends one message in as many parts as it takes, and answers before its deadline with what is then
+    /// known of every recipient. Under a request ID, only what is left of it is sent.
     pub async fn send(&self, order: Order) -> Sent {
         // Held as long as the request holds a place of the process.
         match self.requests.take(&order.app.name) {
             Ok(_place) => self.send_admitted(order).await,
-            Err(full) => merge(&order.message, Err(full)),
+            Err(full) => Sent::none(&order.message, full),
         }
     }
 
     async fn send_admitted(&self, order: Order) -> Sent {
+        let Some(request_id) = &order.request_id else {
+            return self.send_parts(order, None).await;
+        };
+        let Order { message, app, .. } = &order;
+        let request = Request::of_message(message, app, &order.caller, request_id)
+            .resend_maybe_sent(order.resend_maybe_sent);
+        let answer_by = order.deadline.answer_by();
+        let start = match request
+            .begin(
+                &self.records,
+                answer_by,
+                &self.closing,
+                &self.route(app).request_ids,
+            )
+            .await
+        {
+            Ok(start) => start,
+            Err(failure) => return Sent::none(message, failure),
+        };
+        match start.record() {
+            Some(record) if !request.fits(message, app, record) => {
+                Sent::none(message, Failure::RequestIdReused)
+            }
+            _ => self.send_rest(order, start).await,
+        }
+    }
+
+    /// Sends what is left of a message that has begun.
+    async fn send_rest(&self, mut order: Order, start: Start) -> Sent {
+        let mut remaining = start.remaining(&order.message);
+        let Some(run) = remaining.run.take() else {
+            return remaining.known;
+        };
+        order.message.target.recipients = std::mem::take(&mut remaining.recipients);
+        let places = std::mem::take(&mut remaining.places);
+        let sent = run.keep(self.send_parts(order, Some((&run, places)))).await;
+        remaining.with(sent)
+    }
+
+    /// `run`: the request's, and the places of the recipients.
+    async fn send_parts(&self, order: Order, run: Option<(&Run, Vec<u32>)>) -> Sent {
         let Order {
             app,
-            caller: _,
             message,
+            resend_maybe_sent,
             deadline,
+            ..
         } = order;
         let route = self.route(&app);
         let message = Arc::new(message);
-        let part = Part {
-            route: Arc::clone(route),
-            message: Arc::clone(&message),
-            first_byte: FirstByte::default(),
-            closing: self.closing.clone(),
+        // In the queue from the start, and as a whole: what waits for a token takes room as well.
+        let admission = match route.turns.admit() {
+            Ok(admission) => Arc::new(admission),
+            Err(QueueFull) => return Sent::none(&message, Failure::Overloaded),
         };
-        let first_byte = part.first_byte.clone();
-        let span = Span::of_current(SpanKind::Internal, "send part");
-        span.record(|span| part.describe(span));
-        let tally = Tally::new(route, &message, &first_byte);
-        let traced = async {
-            let outcome = part.send().await;
-            record(&outcome);
-            outcome
-        };
-        let work = span.scope(Settled::of(traced, tally.clone()));
-        let asked = Asked(tally);
-        let outcome = self.run(work, first_byte, deadline).await;
-        let sent = merge(&message, outcome);
-        asked.answer(&sent);
-        sent
+        let recipients = split::split(&message, &app.limits);
+        let first_bytes: Vec<_> = recipients.iter().map(|_| FirstByte::default()).collect();
+        let tally = |i: usize| Tally::new(route, &message, &recipients[i], &first_bytes[i]);
+        let parts = (0..recipients.len()).map(|i| {
+            let hold = |(run, places): &(&Run, Vec<u32>)| {
+                run.hold(
+                    places[recipients[i].clone()].to_vec(),
+                    first_bytes[i].clone(),
+                )
+            };
+            let part = Part {
+                route: Arc::clone(route),
+                message: Arc::clone(&message),
+                recipients: recipients[i].clone(),
+                held: run.as_ref().map(hold),
+                first_byte: first_bytes[i].clone(),
+                answer_by: deadline.answer_by(),
+                resend_maybe_sent,
+                closing: self.closing.clone(),
+                admission: Arc::clone(&admission),
+            };
+            let span = Span::of_current(SpanKind::Internal, "send part");
+            span.record(|span| part.describe(span));
+            under_way::Start {
+                first_byte: first_bytes[i].clone(),
+                part: span.scope(Settled::of(part.send(), tally(i))),
+            }
+        });
+        let asked = Asked((0..recipients.len()).map(tally).collect());
+        let outcomes = under_way::run(parts, self.parts_in_flight, deadline, &self.tasks).await;
+        asked.answer(&outcomes);
+        merge::merge(&message, &recipients, outcomes)
     }
 
     /// Bounds of uploads and downloads.
@@ -217,135 +305,18 @@ impl Delivery {
             .get(&app.name)
             .expect("there is a route for every app of the gateway")
     }
-
-    /// Runs a part in a task of its own: a caller that goes away ends it while nothing is dispatched,
-    /// and from then on it runs to its own time limit.
-    async fn run(
-        &self,
-        part: impl Future<Output = Settled> + Send + 'static,
-        first_byte: FirstByte,
-        deadline: Deadline,
-    ) -> Outcome {
-        if deadline.has_passed() {
-            return Err(Failure::DeadlineExceeded);
-        }
-        let task = self.tasks.spawn(part);
-        let _caller = Waiting {
-            first_byte: first_byte.clone(),
-            task: task.abort_handle(),
-        };
-        match tokio::time::timeout_at(deadline.answer_by(), task).await {
-            Ok(Ok(settled)) => settled.take(),
-            Ok(Err(_panicked)) if first_byte.crossed() => Err(Failure::in_doubt(
-                "a fault of the gateway after the request went out",
-            )),
-            Ok(Err(_panicked)) => Err(Failure::Internal),
-            Err(_elapsed) if first_byte.forbid() => Err(Failure::DeadlineExceeded),
-            Err(_elapsed) => Err(Failure::in_doubt(
-                "the deadline passed while Easemob had not answered",
-            )),
-        }
-    }
 }
 
-/// Tells the current span what became of its part.
-fn record(outcome: &Outcome) {
-    trace::current().record(|span| match outcome {
-        Ok(_) => span.set("easemob.send_state", "accepted"),
-        Err(failure) => {
-            let (state, what) = match failure.may_have_been_sent() {
-                true => ("maybe_sent", "maybe sent"),
-                false => ("not_sent", "not sent"),
-            };
-            span.set("easemob.send_state", state);
-            span.fail(what);
+impl Sent {
+    /// Accepted for nobody, all for this cause.
+    fn none(message: &Message, failure: Failure) -> Self {
+        Self {
+            accepted: Vec::new(),
+            failures: vec![Failed {
+                recipients: message.target.recipients.clone(),
+                failure,
+            }],
+            replayed: false,
         }
-    });
-}
-
-/// A caller that waits for a part. When it goes away, nothing more is begun.
-struct Waiting {
-    first_byte: FirstByte,
-    task: tokio::task::AbortHandle,
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        if self.first_byte.forbid() {
-            self.task.abort();
-        }
-    }
-}
-
-fn merge(message: &Message, outcome: Outcome) -> Sent {
-    let recipients = &message.target.recipients;
-    let accepted = match outcome {
-        Ok(accepted) => accepted,
-        Err(failure) => {
-            return Sent {
-                accepted: Vec::new(),
-                failures: vec![Failed {
-                    recipients: recipients.clone(),
-                    failure,
-                }],
-            };
-        }
-    };
-    let mut sent = Sent::default();
-    let mut without_id = Vec::new();
-    for (recipient, message_id) in recipients.iter().zip(accepted.message_ids) {
-        match message_id {
-            Some(message_id) => sent.accepted.push(Accepted {
-                recipient: recipient.clone(),
-                message_id,
-                timestamp_ms: accepted.timestamp_ms,
-            }),
-            None => without_id.push(recipient.clone()),
-        }
-    }
-    if !without_id.is_empty() {
-        sent.failures.push(Failed {
-            recipients: without_id,
-            failure: Failure::Easemob(easemob::Error::in_doubt(
-                "Easemob answered 200 without a message ID for this recipient",
-                Some(200),
-            )),
-        });
-    }
-    sent
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    async fn run_and_panic(first_byte: FirstByte) -> Failure {
-        let delivery = Delivery {
-            routes: HashMap::new(),
-            tasks: TaskTracker::new(),
-            closing: CancellationToken::new(),
-            requests: Shares::new(1, []),
-            transfers: Transfers::new(crate::media::Config::default(), []),
-        };
-        let part = async { panic!("as scripted") };
-        let deadline = Deadline::after(Duration::from_secs(1));
-        let failure = delivery.run(part, first_byte, deadline).await.unwrap_err();
-        assert!(delivery.tasks.is_empty());
-        failure
-    }
-
-    #[tokio::test]
-    async fn a_panic_before_the_first_byte_is_a_fault_of_ours_and_sent_nothing() {
-        let failure = run_and_panic(FirstByte::default()).await;
-        assert!(matches!(failure, Failure::Internal));
-        assert!(!failure.may_have_been_sent());
-    }
-
-    #[tokio::test]
-    async fn a_panic_after_the_first_byte_leaves_the_outcome_in_doubt() {
-        let failure = run_and_panic(FirstByte::of_a_request_under_way()).await;
-        assert!(failure.may_have_been_sent());
     }
 }

@@ -1,15 +1,19 @@
 //! One part of a message, from its turn to its outcome: the procedure that everything else serves.
 
-use std::{sync::Arc, time::Instant};
+use std::{ops::Range, sync::Arc, time::Duration};
 
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Failure, Outcome,
-    turn::{QueueFull, Turn, Turns},
+    ledger::Held,
+    retry::{Retry, Stage, Step},
+    turn::{Admission, Turn, Turns},
+    upstream::Upstream,
 };
 use crate::{
-    easemob::{self, Client, FirstByte, Kind, Tokens},
+    easemob::{self, Client, FirstByte, Kind, Token},
     message::Message,
     metrics, trace,
 };
@@ -18,11 +22,12 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Route {
     pub(super) client: Client,
-    pub(super) tokens: Arc<Tokens>,
     pub(super) turns: Turns,
+    pub(super) upstream: Arc<Upstream>,
     pub(super) downloaded: metrics::Bytes,
     pub(super) wait: metrics::Wait,
     pub(super) recipients: metrics::Recipients,
+    pub(super) request_ids: metrics::RequestIds,
 }
 
 /// What one call carries.
@@ -30,84 +35,273 @@ pub(super) struct Route {
 pub(super) struct Part {
     pub(super) route: Arc<Route>,
     pub(super) message: Arc<Message>,
+    /// Which of the message's recipients.
+    pub(super) recipients: Range<usize>,
     pub(super) first_byte: FirstByte,
+    /// When the caller is answered: nothing is tried again that would begin after it.
+    pub(super) answer_by: Instant,
+    pub(super) resend_maybe_sent: bool,
     pub(super) closing: CancellationToken,
+    /// The message's room in the queue, until the last of its parts has ended.
+    #[expect(dead_code, reason = "held")]
+    pub(super) admission: Arc<Admission>,
+    /// What the request ID's record is told; none where the request has no ID.
+    pub(super) held: Option<Held>,
+}
+
+/// What a part has behind it.
+struct Course {
+    retry: Retry,
+    /// The token of the last attempt.
+    token: Option<Arc<Token>>,
+    /// When the time for all attempts is over. It begins with the part's turn, and anew where the part
+    /// has to wait for the quota once more.
+    until: Option<Instant>,
+    /// The record says that an attempt is under way.
+    dispatched: bool,
+    /// An earlier attempt may have been a send: from then on no failure proves that nothing was sent.
+    doubt: Option<Failure>,
 }
 
 impl Part {
     /// What its span says. Recipients are counted, and never named.
     pub(super) fn describe(&self, span: &mut trace::Data) {
         let target = &self.message.target;
-        let recipients = i64::try_from(target.recipients.len()).unwrap_or(i64::MAX);
+        let recipients = i64::try_from(self.recipients.len()).unwrap_or(i64::MAX);
         span.set("easemob.target", target.kind.name());
         span.set("easemob.recipients", recipients);
     }
 
     /// Sends the part: once, or not at all, or says that it does not know.
-    pub(super) async fn send(self) -> Outcome {
-        let turns = &self.route.turns;
-        // In the queue from the start: what waits for a token takes room as well.
-        let _admission = turns.admit().map_err(|QueueFull| Failure::Overloaded)?;
-        let asked = Instant::now();
-        let _turn = tokio::select! {
-            biased;
-            // First: what begins after this could be cut short by the end of the drain.
-            () = self.closing.cancelled() => return Err(Failure::ShuttingDown),
-            turn = self.turn() => turn?,
+    pub(super) async fn send(mut self) -> Outcome {
+        let outcome = self.attempts().await;
+        record(&outcome);
+        if let Some(held) = self.held.take() {
+            held.settle(&outcome).await;
+        }
+        outcome
+    }
+
+    async fn attempts(&self) -> Outcome {
+        let budget = &self.route.upstream.budget;
+        budget.deposit();
+        let mut course = Course {
+            retry: Retry::new(self.resend_maybe_sent),
+            token: None,
+            until: None,
+            dispatched: false,
+            doubt: None,
         };
+        loop {
+            let (stage, failure) = match self.once(&mut course).await {
+                Ok(accepted) => return Ok(accepted),
+                Err(failed) => failed,
+            };
+            let step = course.retry.after(stage, &failure, budget);
+            if let Err(failure) = self.follow(step, failure, &mut course).await {
+                return Err(course.doubt.unwrap_or(failure));
+            }
+        }
+    }
+
+    /// Token, turn, dispatch, attempt. The token comes first: no place is held while waiting for one.
+    async fn once(&self, course: &mut Course) -> Result<easemob::Accepted, (Stage, Failure)> {
+        let tokens = &self.route.upstream.tokens;
+        let ready = async || tokens.ready().await.map_err(Failure::from);
+        let no_token = |failure| (Stage::Token, failure);
+        let asked = Instant::now();
+        self.unless_closing(ready()).await.map_err(no_token)?;
+        let turn = self.unless_closing(self.turn()).await;
+        let turn = turn.map_err(|failure| (Stage::Turn, failure))?;
         self.route.wait.record(asked.elapsed());
-        match tokio::time::timeout(self.route.client.call_timeout(), self.attempts()).await {
+        let token = ready().await.map_err(no_token)?;
+        let until = *course
+            .until
+            .get_or_insert_with(|| Instant::now() + self.route.client.call_timeout());
+        if let Some(held) = &self.held {
+            let dispatched = held.dispatch(until).await;
+            dispatched.map_err(|failure| (Stage::Turn, failure))?;
+            course.dispatched = true;
+        }
+        let outcome = self.attempt(turn, &token, until).await;
+        course.token = Some(token);
+        outcome.map_err(|failure| (Stage::Attempt, failure))
+    }
+
+    /// Waits until the part may go: the quota is not used up, there is a place, and Easemob can be
+    /// reached as far as is known.
+    async fn turn(&self) -> Result<Turn, Failure> {
+        let Upstream {
+            pauses, breaker, ..
+        } = &*self.route.upstream;
+        let kind = self.message.target.kind;
+        loop {
+            while let Some(pause) = pauses.of(kind) {
+                if pause.until >= self.answer_by {
+                    return Err(pause.refusal().into());
+                }
+                sleep_until(pause.until).await;
+            }
+            let turn = self.route.turns.turn().await;
+            // It may have begun while the part waited for its place.
+            if pauses.of(kind).is_none() {
+                breaker.admit().map_err(unreachable)?;
+                return Ok(turn);
+            }
+        }
+    }
+
+    async fn attempt(&self, turn: Turn, token: &Token, until: Instant) -> Outcome {
+        let breaker = &self.route.upstream.breaker;
+        let recipients = &self.message.target.recipients[self.recipients.clone()];
+        let first_byte = &self.first_byte;
+        let call = self
+            .route
+            .client
+            .send(&self.message, recipients, token, first_byte);
+        let outcome = match timeout_at(until, call).await {
             Ok(outcome) => outcome,
-            Err(_elapsed) if self.first_byte.forbid() => Err(easemob::Error::new(
+            Err(_elapsed) if first_byte.forbid() => Err(easemob::Error::new(
                 Kind::Unreachable,
                 "nothing was sent within the time for one call",
-            )
-            .into()),
-            Err(_elapsed) => Err(Failure::in_doubt("no answer within the time for one call")),
-        }
-    }
-
-    /// Waits until the part may go. The token comes first: no place is held while waiting for one.
-    async fn turn(&self) -> Result<Turn, Failure> {
-        self.route.tokens.ready().await?;
-        Ok(self.route.turns.turn().await)
-    }
-
-    /// One attempt, and a second where Easemob asks for a new token.
-    async fn attempts(&self) -> Outcome {
-        let token = self.route.tokens.ready().await?;
-        let refusal = match self.attempt(&token).await {
-            Err(error) if error.kind == Kind::TokenRefused => error,
-            outcome => return Ok(outcome?),
+            )),
+            Err(_elapsed) => Err(easemob::Error::in_doubt(
+                "no answer within the time for one call",
+                None,
+            )),
         };
-        // The refusal proves that nothing was sent. A caller that has left meanwhile, or was told that
-        // the outcome is unknown, would not hear of a second attempt.
-        if !self.first_byte.reset() {
-            return Err(Failure::DeadlineExceeded);
+        match &outcome {
+            Err(error) if error.kind == Kind::Unreachable => breaker.failed(),
+            _ => breaker.connected(),
         }
-        let token = match self.route.tokens.replace(&token).await {
-            Ok(token) => token,
-            // Where no other token is asked for so soon, the refusal is Easemob's last word.
-            Err(mut error) => {
-                if error.kind == Kind::CredentialsRejected {
+        drop(turn);
+        Ok(outcome?)
+    }
+
+    /// Does what comes before the next attempt. An error: there is none, and this is the outcome.
+    async fn follow(
+        &self,
+        step: Step,
+        failure: Failure,
+        course: &mut Course,
+    ) -> Result<(), Failure> {
+        if step == Step::WhenQuotaAllows && self.pause(&failure) >= self.answer_by {
+            return Err(failure);
+        }
+        if step == Step::End || !self.may_go_on(&failure, course) {
+            return Err(failure);
+        }
+        if let Some(held) = &self.held
+            && std::mem::take(&mut course.dispatched)
+        {
+            held.release(&failure).await?;
+        }
+        match step {
+            Step::End => Err(failure),
+            Step::After(pause) => self.wait(pause, failure, course).await,
+            Step::WithNewToken => self.replace(failure, course).await,
+            Step::WhenQuotaAllows => {
+                course.until = None;
+                Ok(())
+            }
+        }
+    }
+
+    /// Has everything of this kind wait for the quota, also where this caller has left. Until when.
+    fn pause(&self, failure: &Failure) -> Instant {
+        let kind = self.message.target.kind;
+        match failure {
+            Failure::Easemob(refusal) => self.route.upstream.pauses.begin(kind, refusal),
+            _ => Instant::now(),
+        }
+    }
+
+    /// Whether there may be another attempt: a caller that has left, or has its answer, would not hear
+    /// of it.
+    fn may_go_on(&self, failure: &Failure, course: &mut Course) -> bool {
+        if failure.may_have_been_sent() {
+            course.doubt = Some(failure.clone());
+        }
+        match course.doubt {
+            // It stays on the far side of the line, whatever comes.
+            Some(_) => self.first_byte.may_go_on(),
+            None => self.first_byte.reset(),
+        }
+    }
+
+    /// Lets a pause pass, if there is time for an attempt after it.
+    async fn wait(
+        &self,
+        pause: Duration,
+        failure: Failure,
+        course: &Course,
+    ) -> Result<(), Failure> {
+        let next = Instant::now() + pause;
+        let latest = course
+            .until
+            .map_or(self.answer_by, |until| until.min(self.answer_by));
+        if next >= latest {
+            return Err(failure);
+        }
+        let pause = async {
+            sleep_until(next).await;
+            Ok(())
+        };
+        self.unless_closing(pause).await
+    }
+
+    /// Has another token made, in place of the one that was refused.
+    async fn replace(&self, refusal: Failure, course: &Course) -> Result<(), Failure> {
+        let Some(refused) = &course.token else {
+            return Err(refusal);
+        };
+        match self.route.upstream.tokens.replace(refused).await {
+            Err(mut error) if error.kind == Kind::CredentialsRejected => {
+                // Where no other token is asked for so soon, the refusal is Easemob's last word.
+                if let Failure::Easemob(refusal) = refusal {
                     error.answer = error.answer.or(refusal.answer);
                 }
-                return Err(error.into());
+                Err(error.into())
             }
-        };
-        match self.attempt(&token).await {
-            Err(error) if error.kind == Kind::TokenRefused => {
-                Err(error.with_kind(Kind::CredentialsRejected).into())
-            }
-            outcome => Ok(outcome?),
+            // What else kept it from being made is told by the next pass, and perhaps tried again.
+            _ => Ok(()),
         }
     }
 
-    async fn attempt(&self, token: &easemob::Token) -> Result<easemob::Accepted, easemob::Error> {
-        let recipients = &self.message.target.recipients;
-        self.route
-            .client
-            .send(&self.message, recipients, token, &self.first_byte)
-            .await
+    /// What begins after this could be cut short by the end of the drain.
+    async fn unless_closing<T>(
+        &self,
+        wait: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        tokio::select! {
+            biased;
+            () = self.closing.cancelled() => Err(Failure::ShuttingDown),
+            outcome = wait => outcome,
+        }
     }
+}
+
+/// Tells the current span what became of its part.
+fn record(outcome: &Outcome) {
+    trace::current().record(|span| match outcome {
+        Ok(_) => span.set("easemob.send_state", "accepted"),
+        Err(failure) => {
+            let (state, what) = match failure.may_have_been_sent() {
+                true => ("maybe_sent", "maybe sent"),
+                false => ("not_sent", "not sent"),
+            };
+            span.set("easemob.send_state", state);
+            span.fail(what);
+        }
+    });
+}
+
+/// The breaker's refusal.
+fn unreachable(wait: Duration) -> Failure {
+    easemob::Error::new(
+        Kind::Unreachable,
+        "no connection to Easemob could be made several times in a row",
+    )
+    .with_retry_after(wait)
+    .into()
 }

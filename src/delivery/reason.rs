@@ -1,7 +1,7 @@
 //! The reason of each failure, as callers and metrics have it.
 
 use super::Failure;
-use crate::{easemob::Kind, media, proto::ErrorReason};
+use crate::{easemob::Kind, media, proto::ErrorReason, store};
 
 impl Failure {
     /// The reason.
@@ -16,7 +16,8 @@ impl Failure {
                 media::Error::Mismatch(_) => ErrorReason::ChecksumMismatch,
             },
             Self::DeadlineExceeded => ErrorReason::DeadlineExceeded,
-            Self::Overloaded => ErrorReason::Overloaded,
+            Self::RequestIdReused => ErrorReason::RequestIdReused,
+            Self::Store(store::Error::Full { .. }) | Self::Overloaded => ErrorReason::Overloaded,
             Self::ShuttingDown => ErrorReason::ShuttingDown,
             Self::Internal => ErrorReason::Internal,
         }

@@ -1,70 +1,86 @@
-//! What became of a message's recipients, counted once: as the caller was told, or, where the caller
-//! has left, as it came out.
+//! What became of a part's recipients, counted once: as the caller was told, or, where the caller has
+//! left, as it came out.
 
-use std::{mem, sync::Arc};
+use std::{mem, ops::Range, sync::Arc};
 
-use super::{Failure, Outcome, Sent, merge, part::Route};
-use crate::{easemob::FirstByte, message::Message};
+use super::{Failure, Outcome, part::Route};
+use crate::{
+    easemob::{self, FirstByte},
+    message::Message,
+};
 
 /// Reason of what was not sent because nobody waited any more.
 const CALLER_LEFT: &str = "CALLER_LEFT";
 
-/// Counts the recipients of one message.
+/// Counts the recipients of one part.
 #[derive(Debug, Clone)]
 pub(super) struct Tally {
     route: Arc<Route>,
-    message: Arc<Message>,
+    kind: &'static str,
+    recipients: u64,
     first_byte: FirstByte,
 }
 
 impl Tally {
-    pub(super) fn new(route: &Arc<Route>, message: &Arc<Message>, first_byte: &FirstByte) -> Self {
+    pub(super) fn new(
+        route: &Arc<Route>,
+        message: &Message,
+        recipients: &Range<usize>,
+        first_byte: &FirstByte,
+    ) -> Self {
         Self {
             route: Arc::clone(route),
-            message: Arc::clone(message),
+            kind: message.target.kind.name(),
+            recipients: recipients.len() as u64,
             first_byte: first_byte.clone(),
         }
     }
 
-    fn count(&self, sent: &Sent) {
+    fn count(&self, outcome: &Outcome) {
         if !self.first_byte.tell() {
             return;
         }
-        let (recipients, kind) = (&self.route.recipients, self.message.target.kind.name());
-        if !sent.accepted.is_empty() {
-            recipients.accepted(kind, sent.accepted.len() as u64);
+        match outcome {
+            Ok(easemob::Accepted { message_ids, .. }) => {
+                let accepted = message_ids.iter().flatten().count() as u64;
+                if accepted > 0 {
+                    self.route.recipients.accepted(self.kind, accepted);
+                }
+                if accepted < self.recipients {
+                    self.failed(&Failure::without_id(), self.recipients - accepted);
+                }
+            }
+            Err(failure) => self.failed(failure, self.recipients),
         }
-        for failed in &sent.failures {
-            let maybe_sent = failed.failure.may_have_been_sent();
-            let reason = failed.failure.reason().name();
-            recipients.failed(kind, maybe_sent, reason, failed.recipients.len() as u64);
-        }
+    }
+
+    fn failed(&self, failure: &Failure, count: u64) {
+        let (maybe_sent, reason) = (failure.may_have_been_sent(), failure.reason().name());
+        let recipients = &self.route.recipients;
+        recipients.failed(self.kind, maybe_sent, reason, count);
     }
 }
 
-/// A caller that waits for its answer.
-pub(super) struct Asked(pub(super) Tally);
+/// A caller that waits for its answer: of each part.
+pub(super) struct Asked(pub(super) Vec<Tally>);
 
 impl Asked {
     /// This is what the caller is told.
-    pub(super) fn answer(&self, sent: &Sent) {
-        self.0.count(sent);
+    pub(super) fn answer(&self, outcomes: &[Outcome]) {
+        for (tally, outcome) in self.0.iter().zip(outcomes) {
+            tally.count(outcome);
+        }
     }
 }
 
 impl Drop for Asked {
     /// A caller that leaves before anything was sent ends it. What was sent by then ends by itself.
     fn drop(&mut self) {
-        let Tally {
-            route,
-            message,
-            first_byte,
-        } = &self.0;
-        if first_byte.forbid() && first_byte.tell() {
-            let target = &message.target;
-            let count = target.recipients.len() as u64;
-            let kind = target.kind.name();
-            route.recipients.failed(kind, false, CALLER_LEFT, count);
+        for tally in &self.0 {
+            if tally.first_byte.forbid() && tally.first_byte.tell() {
+                let recipients = &tally.route.recipients;
+                recipients.failed(tally.kind, false, CALLER_LEFT, tally.recipients);
+            }
         }
     }
 }
@@ -90,11 +106,20 @@ impl Settled {
     }
 }
 
+impl From<Outcome> for Settled {
+    /// One that nobody counts.
+    fn from(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            tally: None,
+        }
+    }
+}
+
 impl Drop for Settled {
     fn drop(&mut self) {
         if let Some(tally) = self.tally.take() {
-            let outcome = mem::replace(&mut self.outcome, Err(Failure::Internal));
-            tally.count(&merge(&tally.message, outcome));
+            tally.count(&self.outcome);
         }
     }
 }

@@ -18,6 +18,8 @@ pub struct Config {
     /// Most sends that wait for their turn or for a token, for each app and shard. What comes on top
     /// is refused at once, as OVERLOADED: one app's outage must not take the places of the others.
     pub queue: usize,
+    /// Most calls at once for one message with many recipients: a long list must not take all places.
+    pub parts_in_flight: usize,
 }
 
 impl Default for Config {
@@ -25,6 +27,7 @@ impl Default for Config {
         Self {
             calls_in_flight: 32,
             queue: 128,
+            parts_in_flight: 8,
         }
     }
 }
@@ -37,8 +40,8 @@ pub(super) struct Turns {
     places: Arc<Semaphore>,
 }
 
-/// Leave to wait for a turn, and then to make a call. Given back when dropped, so that a caller that
-/// goes away leaves the queue.
+/// A message's leave to wait for turns, and then to make its calls. Given back when dropped, so that a
+/// caller that goes away leaves the queue.
 #[derive(Debug)]
 pub(super) struct Admission(#[expect(dead_code, reason = "held")] OwnedSemaphorePermit);
 
@@ -107,6 +110,7 @@ mod tests {
         let turns = Turns::new(&Config {
             calls_in_flight: 1,
             queue: 1,
+            parts_in_flight: 1,
         });
         let (first, second) = (turns.admit().unwrap(), turns.admit().unwrap());
         assert!(turns.admit().is_err());
@@ -120,6 +124,7 @@ mod tests {
         let turns = Turns::new(&Config {
             calls_in_flight: 1,
             queue: 1,
+            parts_in_flight: 1,
         });
         let first = turns.turn().await;
         let wait = std::time::Duration::from_secs(1);

@@ -256,13 +256,15 @@ pub(super) fn of_send(reply: &Reply, target: TargetKind, treat_503_as_not_sent: 
         401..=499 => Kind::Refused,
         _ => Kind::OutcomeUnknown,
     };
-    let wait = match (kind, reply.status) {
-        (Kind::QuotaExceeded, 403) => Some(message_window(target)),
-        (Kind::QuotaExceeded | Kind::Busy, _) => Some(Duration::from_secs(1)),
+    let mut error = parsed.error(kind);
+    error.retry_after = match (kind, reply.retry_after) {
+        // The shortest of Easemob's windows: sooner, nothing is new.
+        (Kind::QuotaExceeded, Some(told)) => Some(told.max(Duration::from_secs(1))),
+        (Kind::Busy, Some(told)) => Some(told),
+        (Kind::QuotaExceeded, None) if reply.status == 403 => Some(message_window(target)),
+        (Kind::QuotaExceeded, None) => Some(Duration::from_secs(1)),
         _ => None,
     };
-    let mut error = parsed.error(kind);
-    error.retry_after = wait.map(|wait| reply.retry_after.unwrap_or(wait));
     error
 }
 

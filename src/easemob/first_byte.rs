@@ -55,6 +55,11 @@ impl FirstByte {
         !state.forbidden
     }
 
+    /// Whether another attempt may begin: nobody has given up.
+    pub fn may_go_on(&self) -> bool {
+        !self.state().forbidden
+    }
+
     /// As it is once the socket has asked.
     #[cfg(test)]
     pub(crate) fn of_a_request_under_way() -> Self {

@@ -39,6 +39,7 @@ pub(super) struct Transport {
     app: Arc<App>,
     /// None while none can be made: the certificates that the settings name may be missing.
     pool: ArcSwapOption<Pool>,
+    pool_lifetime: Duration,
 }
 
 #[derive(Debug)]
@@ -82,6 +83,7 @@ impl Transport {
         let transport = Self {
             app: Arc::clone(app),
             pool: ArcSwapOption::empty(),
+            pool_lifetime: POOL_LIFETIME,
         };
         // Here, so that no call has to wait for it. A failure is logged, and calls try anew.
         let _client = transport.client();
@@ -212,7 +214,7 @@ impl Transport {
         let ca = self.app.ca.as_ref().and_then(Outside::get);
         let pool = self.pool.load();
         if let Some(pool) = &*pool
-            && pool.born.elapsed() < POOL_LIFETIME
+            && pool.born.elapsed() < self.pool_lifetime
             && pool.trusts(ca.as_ref())
         {
             return Ok(pool.client.clone());
@@ -338,4 +340,73 @@ fn describe(error: reqwest::Error) -> String {
         cause = deeper;
     }
     format!("{kind}: {cause}")
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+    use crate::{app, invalid::Violations, message::Kind};
+
+    /// Answers everything, and keeps connections open. Tells of each new one.
+    async fn server() -> (String, tokio::sync::mpsc::UnboundedReceiver<()>) {
+        let (connected, connections) = tokio::sync::mpsc::unbounded_channel();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((mut socket, _)) = listener.accept().await {
+                connected.send(()).unwrap();
+                tokio::spawn(async move {
+                    let mut bytes = [0; 4_096];
+                    while socket.read(&mut bytes).await.is_ok_and(|count| count > 0) {
+                        let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+                        socket.write_all(answer.as_bytes()).await.unwrap();
+                    }
+                });
+            }
+        });
+        (url, connections)
+    }
+
+    /// Connections that so many calls take, one after the other.
+    async fn connections(calls: usize, pool_lifetime: Duration) -> usize {
+        let (url, mut connections) = server().await;
+        let config = app::Config {
+            base_url: url,
+            org_name: Some("o".into()),
+            app_name: Some("a".into()),
+            client_id: "id".into(),
+            client_secret: Some("secret".into()),
+            ..app::Config::default()
+        };
+        let app = App::new("shop", &config, Violations::default().root()).unwrap();
+        let endpoint = Endpoint::send(&app, Kind::Users).unwrap();
+        let mut transport = Transport::new(&Arc::new(app));
+        transport.pool_lifetime = pool_lifetime;
+        for _ in 0..calls {
+            let call = Call {
+                endpoint: &endpoint,
+                authorization: None,
+                json: b"{}".to_vec(),
+                first_byte: FirstByte::default(),
+                timeout: Duration::from_secs(10),
+            };
+            assert_eq!(transport.post(call).await.unwrap().status, 200);
+        }
+        let mut count = 0;
+        while connections.try_recv().is_ok() {
+            count += 1;
+        }
+        count
+    }
+
+    #[tokio::test]
+    async fn a_busy_pool_is_made_anew_after_its_time_so_that_a_new_address_is_found() {
+        assert_eq!(connections(5, POOL_LIFETIME).await, 1);
+        assert_eq!(connections(5, Duration::ZERO).await, 5);
+    }
 }

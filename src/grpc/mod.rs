@@ -6,10 +6,11 @@ mod layer;
 mod media;
 pub mod reason;
 mod send;
+mod send_messages;
 pub mod status;
 mod timeout;
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc};
 
 use tokio::sync::Semaphore;
 use tonic::{
@@ -17,30 +18,35 @@ use tonic::{
 };
 use tower::Service;
 
-use self::status::Problem;
-pub use self::{auth::Auth, timeout::Timeouts};
+pub use self::{auth::Auth, send_messages::ConnectionEnding, timeout::Timeouts};
 use crate::{
     app::Apps,
     delivery::Delivery,
     metrics::Rpc,
     proto::{
-        self, ErrorReason,
+        self,
         messaging_service_server::{MessagingService, MessagingServiceServer},
     },
     trace::Tracer,
 };
 
 /// What the service is made of. One for each shard.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Messaging {
     /// The apps that callers may name.
     pub apps: Arc<Apps>,
     /// Who may use them.
     pub auth: Auth,
     /// What sends.
-    pub delivery: Delivery,
-    /// Time for the send after an upload, where the caller's deadline does not say.
-    pub default_deadline: Duration,
+    pub delivery: Arc<Delivery>,
+    /// Bounds of deadlines that are no RPC's: of a request on a stream, of the send after an upload.
+    pub timeouts: Timeouts,
+    /// Places for streams of sends, shared by all shards.
+    pub streams: Arc<Semaphore>,
+    /// Places for requests under way, as in [`Bounds`]: those on a stream need one each.
+    pub in_flight: Arc<Semaphore>,
+    /// Requests of one stream under way at once.
+    pub requests_per_stream: usize,
 }
 
 /// What holds for the service as a whole, shared by all shards.
@@ -127,7 +133,7 @@ fn reflection_v1alpha() -> tonic_reflection::server::v1alpha::ServerReflectionSe
 
 #[tonic::async_trait]
 impl MessagingService for Messaging {
-    type SendMessagesStream = tokio_stream::Empty<Result<proto::SendMessagesResponse, Status>>;
+    type SendMessagesStream = send_messages::Answers;
     type DownloadFileStream = media::DownloadStream;
 
     async fn send_message(
@@ -139,9 +145,9 @@ impl MessagingService for Messaging {
 
     async fn send_messages(
         &self,
-        _request: Request<Streaming<proto::SendMessagesRequest>>,
+        request: Request<Streaming<proto::SendMessagesRequest>>,
     ) -> Result<Response<Self::SendMessagesStream>, Status> {
-        Err(not_served("SendMessages").into())
+        send_messages::send_messages(self, request)
     }
 
     async fn send_media_message(
@@ -164,14 +170,4 @@ impl MessagingService for Messaging {
     ) -> Result<Response<Self::DownloadFileStream>, Status> {
         media::download_file(self, request).await
     }
-}
-
-/// The contract has more methods than this version serves.
-fn not_served(method: &str) -> Problem {
-    let version = env!("CARGO_PKG_VERSION");
-    Problem::new(
-        ErrorReason::InvalidRequest,
-        format!("version {version} of the gateway does not serve {method} yet"),
-    )
-    .with_code(tonic::Code::Unimplemented)
 }

@@ -21,12 +21,25 @@ pub(super) async fn send_message(
     messaging: &Messaging,
     request: Request<proto::SendMessageRequest>,
 ) -> Result<Response<proto::SendMessageResponse>, Status> {
-    let deadline: Deadline = noted(&request)?;
-    let caller: Caller = noted(&request)?;
-    let request = request.into_inner();
+    let (deadline, caller) = (noted(&request)?, noted(&request)?);
+    let sent = send(messaging, caller, request.into_inner(), deadline).await;
+    Ok(Response::new(sent?))
+}
+
+/// One message, however its request came.
+pub(super) async fn send(
+    messaging: &Messaging,
+    caller: Caller,
+    request: proto::SendMessageRequest,
+    deadline: Deadline,
+) -> Result<proto::SendMessageResponse, Problem> {
     let app = app(messaging, &caller, &request.app)?;
+    let resend_maybe_sent = request.resend_maybe_sent;
+    let (message, request_id) = check(request, &app)?;
     let order = Order {
-        message: check(request, &app)?,
+        message,
+        request_id,
+        resend_maybe_sent,
         app,
         caller,
         deadline,
@@ -36,7 +49,7 @@ pub(super) async fn send_message(
     for failed in &sent.failures {
         log(&name, failed);
     }
-    Ok(Response::new(answer(sent)?))
+    answer(sent)
 }
 
 /// Logged once, here, where it becomes a status. Without names, texts and secrets.
@@ -109,16 +122,19 @@ fn forbidden(messaging: &Messaging, caller: &Caller, name: &str) -> Problem {
 }
 
 /// The same checks for every RPC that sends: all that is wrong, at once.
-fn check(request: proto::SendMessageRequest, app: &App) -> Result<Message, Problem> {
+fn check(
+    request: proto::SendMessageRequest,
+    app: &App,
+) -> Result<(Message, Option<RequestId>), Problem> {
     let violations = Violations::default();
     let root = violations.root();
     let request_id = RequestId::check(request.request_id, root.child("request_id"));
     let message = check_message(request.message, app, root.child("message"));
-    let (Some(message), Some(_request_id)) = (message, request_id) else {
+    let (Some(message), Some(request_id)) = (message, request_id) else {
         return Err(Problem::invalid(violations.into_vec()));
     };
     check_size(&message, app)?;
-    Ok(message)
+    Ok((message, request_id))
 }
 
 fn check_message(message: Option<proto::Message>, app: &App, field: Field<'_>) -> Option<Message> {
@@ -126,10 +142,10 @@ fn check_message(message: Option<proto::Message>, app: &App, field: Field<'_>) -
 }
 
 pub(super) fn check_size(message: &Message, app: &App) -> Result<(), Problem> {
-    let too_large = |what: &str, size: usize, limit: usize, todo: &str| {
+    let too_large = |what: &str, size: usize, limit: usize| {
         Problem::new(
             ErrorReason::MessageTooLarge,
-            format!("{what} has {size} bytes of JSON, and the app's limit is {limit}{todo}"),
+            format!("{what} has {size} bytes of JSON, and the app's limit is {limit}"),
         )
         .with_metadata("size_bytes", size.to_string())
         .with_metadata("limit_bytes", limit.to_string())
@@ -138,24 +154,30 @@ pub(super) fn check_size(message: &Message, app: &App) -> Result<(), Problem> {
     let size = message.content_bytes();
     if limits.content_bytes != 0 && size > limits.content_bytes {
         let what = "the message's content with its extension";
-        return Err(too_large(what, size, limits.content_bytes, ""));
+        return Err(too_large(what, size, limits.content_bytes));
     }
-    if limits.request_bytes != 0 {
-        let size = message.to_json(&message.target.recipients).len();
-        if size > limits.request_bytes {
-            let what = "the request to Easemob with all its recipients";
-            let todo = ": name fewer recipients in one request";
-            return Err(too_large(what, size, limits.request_bytes, todo));
-        }
+    // A request has at least one recipient: where each fits alone, there are parts that fit.
+    let longest = message
+        .target
+        .recipients
+        .iter()
+        .map(Message::recipient_bytes)
+        .max();
+    let size = message.envelope_bytes() + longest.unwrap_or_default() - 1;
+    if limits.request_bytes != 0 && size > limits.request_bytes {
+        let what = "the request to Easemob, with a single recipient,";
+        return Err(too_large(what, size, limits.request_bytes));
     }
     Ok(())
 }
 
 /// OK where anything was accepted, or where recipients differ in their fate; an error where all share
-/// the same.
+/// the same reason, and so the same state.
 pub(super) fn answer(sent: Sent) -> Result<proto::SendMessageResponse, Problem> {
-    if let ([], [only]) = (&*sent.accepted, &*sent.failures) {
-        return Err(Problem::from(&only.failure));
+    if sent.accepted.is_empty()
+        && let Some(problem) = shared(&sent.failures)
+    {
+        return Err(problem);
     }
     let accepted = sent.accepted.into_iter().map(|accepted| proto::Accepted {
         recipient: accepted.recipient.into_string(),
@@ -172,12 +194,32 @@ pub(super) fn answer(sent: Sent) -> Result<proto::SendMessageResponse, Problem> 
     Ok(proto::SendMessageResponse {
         accepted: accepted.collect(),
         failures: failures.collect(),
-        replayed: false,
+        replayed: sent.replayed,
     })
+}
+
+/// The error that all of these are. With several causes of one reason it tells the first, and of their
+/// waits the longest.
+fn shared(failures: &[Failed]) -> Option<Problem> {
+    let mut problems = failures.iter().map(|failed| Problem::from(&failed.failure));
+    let mut first = problems.next()?;
+    for problem in problems {
+        if problem.reason() != first.reason() {
+            return None;
+        }
+        if let Some(wait) = problem.retry_after().max(first.retry_after()) {
+            first = first.with_retry_after(wait);
+        }
+    }
+    Some(first)
 }
 
 fn failure(recipients: Vec<String>, failure: &Failure) -> proto::SendFailure {
     let problem = Problem::from(failure);
+    send_failure(recipients, &problem)
+}
+
+pub(super) fn send_failure(recipients: Vec<String>, problem: &Problem) -> proto::SendFailure {
     proto::SendFailure {
         recipients,
         state: problem.state().into(),

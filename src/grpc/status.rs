@@ -17,7 +17,7 @@ use crate::{
     invalid::Violation,
     media,
     proto::{ErrorReason, SendState, UploadedMedia},
-    trace,
+    store, trace,
 };
 
 /// Domain of every `ErrorInfo` of ours.
@@ -259,6 +259,9 @@ impl From<&Failure> for Problem {
         };
         match failure {
             Failure::Overloaded => problem.with_retry_after(Duration::from_secs(1)),
+            Failure::Store(store::Error::Full { retry_after }) => {
+                problem.with_retry_after(*retry_after)
+            }
             _ => problem,
         }
     }

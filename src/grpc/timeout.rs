@@ -18,8 +18,12 @@ pub struct Timeouts {
 impl Timeouts {
     /// The deadline of a call that has just arrived.
     pub(super) fn deadline(&self, headers: &HeaderMap) -> Deadline {
-        let asked = asked(headers).unwrap_or(self.default);
-        Deadline::after(asked.min(self.max))
+        self.after(asked(headers))
+    }
+
+    /// The deadline of what asks for so much time, from now.
+    pub(super) fn after(&self, asked: Option<Duration>) -> Deadline {
+        Deadline::after(asked.unwrap_or(self.default).min(self.max))
     }
 
     /// The deadline of a transfer, which has one only where the caller says.

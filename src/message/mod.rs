@@ -2,30 +2,41 @@
 //! passed every check, and serialises to what Easemob documents; each type's file tells all about it.
 
 mod audio;
+mod canonical;
 mod command;
 mod custom;
 mod ext;
 mod file;
 mod file_ref;
+mod fingerprint;
 mod image;
 mod location;
 mod media;
+mod order;
+mod request;
 mod target;
 mod text;
 mod video;
 
 use serde::Serialize;
-use serde_json::value::RawValue;
 
+pub use self::fingerprint::{Files, Fingerprint};
 pub use self::media::MediaMessage;
 pub use self::target::{Kind, Target};
 use self::{
-    audio::Audio, command::Command, custom::Custom, file::File, image::Image, location::Location,
-    text::Text, video::Video,
+    audio::Audio,
+    command::Command,
+    custom::Custom,
+    file::File,
+    image::Image,
+    location::Location,
+    request::{Envelope, Request},
+    text::Text,
+    video::Video,
 };
 use crate::{
     app::App,
-    id::{RecipientId, UserId},
+    id::UserId,
     invalid::Field,
     proto::{self, message::Content},
 };
@@ -40,21 +51,9 @@ const MAX_ENV_BYTES: usize = 8;
 pub struct Message {
     /// Who receives it.
     pub target: Target,
-    from: Option<UserId>,
-    // Serialised once: every part of a message has the same, and its size is checked.
-    content: Sealed,
-    sync_device: bool,
-    online_only: bool,
-    roam_ignore_users: Vec<UserId>,
-    env: Option<String>,
-}
-
-/// Body and extension as JSON.
-#[derive(Clone)]
-struct Sealed {
-    type_tag: &'static str,
-    body: Box<RawValue>,
-    ext: Option<Box<RawValue>>,
+    // Serialised once: every part of a message has the same.
+    envelope: Envelope,
+    content_bytes: usize,
 }
 
 /// What a message says: the table of types.
@@ -125,7 +124,7 @@ impl Message {
             None => Some(None),
         };
         let target = match target {
-            Some(target) => Target::check(target, field),
+            Some(target) => Target::check(target, app.limits.max_recipients, field),
             None => field
                 .child("target")
                 .refuse("is required: users, groups or chatrooms"),
@@ -143,69 +142,30 @@ impl Message {
             has.check_roam_ignore(roam_ignore_user_ids, field.child("roam_ignore_user_ids"));
         let env = check_env(env, field.child("env"));
 
-        let body = body?;
-        Some(Self {
-            target: target?,
-            from: from?,
-            content: Sealed {
-                type_tag: body.type_tag(),
-                body: serde_json::value::to_raw_value(&body).ok()?,
-                ext: ext?,
-            },
+        let (body, ext, target) = (body?, ext?, target?);
+        let json = serde_json::value::to_raw_value(&body).ok()?;
+        let envelope = Envelope::new(&Request {
+            from: from?.as_ref(),
+            type_tag: body.type_tag(),
+            body: &json,
+            ext: ext.as_deref(),
+            options: &target.options,
             sync_device: sync_device?,
-            online_only: online_only?,
-            roam_ignore_users: roam_ignore_users?,
-            env: env?,
+            routetype: online_only?.then_some("ROUTE_ONLINE"),
+            roam_ignore_users: &roam_ignore_users?,
+            env: env?.as_deref(),
+        });
+        Some(Self {
+            target,
+            envelope,
+            content_bytes: json.get().len() + ext.map_or(0, |ext| ext.get().len()),
         })
     }
 
     /// Size of the content in bytes, as Easemob's limit counts it: body and extension as JSON.
     pub fn content_bytes(&self) -> usize {
-        let ext = self.content.ext.as_ref().map_or(0, |ext| ext.get().len());
-        self.content.body.get().len() + ext
+        self.content_bytes
     }
-
-    /// The request that sends this message to some of its recipients.
-    pub fn to_json(&self, recipients: &[RecipientId]) -> Vec<u8> {
-        let request = Request {
-            from: self.from.as_ref(),
-            to: recipients,
-            type_tag: self.content.type_tag,
-            body: &self.content.body,
-            ext: self.content.ext.as_deref(),
-            options: &self.target.options,
-            sync_device: self.sync_device,
-            routetype: self.online_only.then_some("ROUTE_ONLINE"),
-            roam_ignore_users: &self.roam_ignore_users,
-            env: self.env.as_deref(),
-        };
-        let mut json = Vec::with_capacity(self.content_bytes() + 40 * recipients.len() + 256);
-        serde_json::to_writer(&mut json, &request).expect("strings and raw JSON always serialise");
-        json
-    }
-}
-
-/// One send request as Easemob documents it. What was not set is left out: Easemob refuses `null`.
-#[derive(Serialize)]
-struct Request<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    from: Option<&'a UserId>,
-    to: &'a [RecipientId],
-    #[serde(rename = "type")]
-    type_tag: &'static str,
-    body: &'a RawValue,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ext: Option<&'a RawValue>,
-    #[serde(flatten)]
-    options: &'a target::Options,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    sync_device: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    routetype: Option<&'static str>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    roam_ignore_users: &'a [UserId],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    env: Option<&'a str>,
 }
 
 /// What the kind of target allows in the envelope.
@@ -269,15 +229,6 @@ fn check_env(env: String, at: Field<'_>) -> Option<Option<String>> {
         return at.refuse("must be at most 8 of a-z A-Z 0-9");
     }
     Some(Some(env))
-}
-
-// What a message says is nobody's business but its recipients'.
-impl std::fmt::Debug for Sealed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sealed")
-            .field("type_tag", &self.type_tag)
-            .finish_non_exhaustive()
-    }
 }
 
 #[cfg(test)]

@@ -109,27 +109,34 @@ pub(super) struct Options {
 }
 
 impl Target {
-    pub(super) fn check(target: proto::message::Target, at: Field<'_>) -> Option<Self> {
+    /// Checks a target that may have so many recipients, in as many calls as it takes.
+    pub(super) fn check(
+        target: proto::message::Target,
+        most: usize,
+        at: Field<'_>,
+    ) -> Option<Self> {
         match target {
-            proto::message::Target::Users(users) => check_users(users, at.child("users")),
-            proto::message::Target::Groups(groups) => check_groups(groups, at.child("groups")),
+            proto::message::Target::Users(users) => check_users(users, most, at.child("users")),
+            proto::message::Target::Groups(groups) => {
+                check_groups(groups, most, at.child("groups"))
+            }
             proto::message::Target::Chatrooms(rooms) => {
-                check_chatrooms(rooms, at.child("chatrooms"))
+                check_chatrooms(rooms, most, at.child("chatrooms"))
             }
         }
     }
 }
 
-fn check_users(users: proto::Users, at: Field<'_>) -> Option<Target> {
+fn check_users(users: proto::Users, most: usize, at: Field<'_>) -> Option<Target> {
     let kind = Kind::Users;
     Some(Target {
         kind,
-        recipients: check_recipients(users.user_ids, kind, at.child("user_ids"))?,
+        recipients: check_recipients(users.user_ids, kind, most, at.child("user_ids"))?,
         options: Options::default(),
     })
 }
 
-fn check_groups(groups: proto::Groups, at: Field<'_>) -> Option<Target> {
+fn check_groups(groups: proto::Groups, most: usize, at: Field<'_>) -> Option<Target> {
     let proto::Groups {
         group_ids,
         member_ids,
@@ -146,7 +153,7 @@ fn check_groups(groups: proto::Groups, at: Field<'_>) -> Option<Target> {
     } else {
         Some(need_read_receipt)
     };
-    let recipients = check_recipients(group_ids, kind, at.child("group_ids"));
+    let recipients = check_recipients(group_ids, kind, most, at.child("group_ids"));
     let users = check_members(member_ids, at.child("member_ids"));
     Some(Target {
         kind,
@@ -159,7 +166,7 @@ fn check_groups(groups: proto::Groups, at: Field<'_>) -> Option<Target> {
     })
 }
 
-fn check_chatrooms(rooms: proto::Chatrooms, at: Field<'_>) -> Option<Target> {
+fn check_chatrooms(rooms: proto::Chatrooms, most: usize, at: Field<'_>) -> Option<Target> {
     let proto::Chatrooms {
         chatroom_ids,
         member_ids,
@@ -177,7 +184,7 @@ fn check_chatrooms(rooms: proto::Chatrooms, at: Field<'_>) -> Option<Target> {
         Ok(proto::ChatroomPriority::Low) => Some(Some("low")),
         Err(_) => at.child("priority").refuse("is not a known priority"),
     };
-    let recipients = check_recipients(chatroom_ids, kind, at.child("chatroom_ids"));
+    let recipients = check_recipients(chatroom_ids, kind, most, at.child("chatroom_ids"));
     let users = check_members(member_ids, at.child("member_ids"));
     Some(Target {
         kind,
@@ -190,22 +197,30 @@ fn check_chatrooms(rooms: proto::Chatrooms, at: Field<'_>) -> Option<Target> {
     })
 }
 
-fn check_recipients(ids: Vec<String>, kind: Kind, at: Field<'_>) -> Option<Vec<RecipientId>> {
+fn check_recipients(
+    ids: Vec<String>,
+    kind: Kind,
+    most: usize,
+    at: Field<'_>,
+) -> Option<Vec<RecipientId>> {
     if ids.is_empty() {
         return at.refuse(format!("must name at least one {}", kind.recipient()));
     }
-    let most = kind.max_recipients();
-    if ids.len() > most {
-        return at.refuse(match kind {
-            Kind::GroupMembers => "must name exactly one group where member_ids is given".into(),
-            Kind::ChatroomMembers => {
-                "must name exactly one chat room where member_ids is given".into()
-            }
-            _ => format!(
+    // A directed message names its members for one group or room: it is never split.
+    match kind {
+        Kind::GroupMembers if ids.len() > 1 => {
+            return at.refuse("must name exactly one group where member_ids is given");
+        }
+        Kind::ChatroomMembers if ids.len() > 1 => {
+            return at.refuse("must name exactly one chat room where member_ids is given");
+        }
+        _ if ids.len() > most => {
+            return at.refuse(format!(
                 "names {} recipients: one request takes at most {most}",
                 ids.len()
-            ),
-        });
+            ));
+        }
+        _ => {}
     }
     unique(&ids, kind.ignores_case(), at)?;
     check_each(ids, at, RecipientId::check)

@@ -41,6 +41,9 @@ gauges! {
     ConnectionsLimit: "easemob_gateway.connections.limit", "{connection}", "Connections that may be served.";
     HandshakesActive: "easemob_gateway.handshakes.active", "{connection}", "Connections in their handshake.";
     HandshakesLimit: "easemob_gateway.handshakes.limit", "{connection}", "Connections that may be in their handshake.";
+    RecordsActive: "easemob_gateway.store.records", "{record}", "Request IDs that are remembered.";
+    RecordBytes: "easemob_gateway.store.active", "By", "Memory that remembered request IDs take.";
+    RecordBytesLimit: "easemob_gateway.store.limit", "By", "Memory that remembered request IDs may take.";
     TokenAge: "easemob_gateway.token.age", "s", "Time since the app's token was fetched; none without a token.";
     TokenTimeLeft: "easemob_gateway.token.time_left", "s", "Time until the app's token is no longer used; none without a token.";
 }

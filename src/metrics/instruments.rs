@@ -19,6 +19,7 @@ pub(super) struct Instruments {
     pub(super) token_fetches: Counter<u64>,
     pub(super) transfer_io: Counter<u64>,
     pub(super) handshakes: Counter<u64>,
+    pub(super) request_ids: Counter<u64>,
 }
 
 impl Instruments {
@@ -75,6 +76,11 @@ impl Instruments {
                 "easemob_gateway.handshakes",
                 "{handshake}",
                 "Connections by how their handshake went.",
+            ),
+            request_ids: counter(
+                "easemob_gateway.request_ids",
+                "{request}",
+                "Requests that carry an ID, by app and what is remembered of it.",
             ),
         }
     }

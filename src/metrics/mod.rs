@@ -11,6 +11,7 @@ mod gauges;
 mod instruments;
 mod recipients;
 mod registry;
+mod request_ids;
 mod rpc;
 mod server;
 
@@ -20,6 +21,7 @@ pub use self::{
     gauges::{Gauge, Gauges},
     recipients::Recipients,
     registry::Registry,
+    request_ids::{Repeat, RequestIds},
     rpc::{Method, Rpc},
     server::{Handshake, Handshakes},
 };
@@ -51,6 +53,11 @@ impl Metrics {
             gauges: Gauges::new(meter),
             instruments,
         }
+    }
+
+    /// Requests of one app that carry an ID.
+    pub fn request_ids(&self, app: &str) -> RequestIds {
+        RequestIds::new(&self.instruments, app)
     }
 
     /// Recipients of one app.

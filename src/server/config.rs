@@ -98,6 +98,17 @@ pub struct Config {
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_requests_in_flight: usize,
 
+    /// `SendMessages` streams open at once, over all connections. One more is refused at once.
+    #[serde(deserialize_with = "within::<_, _, 1, 100_000>")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max_send_streams: usize,
+
+    /// Requests of one `SendMessages` stream in work at once; each also counts among
+    /// `max_requests_in_flight`. The next one is read when one of them is answered.
+    #[serde(deserialize_with = "within::<_, _, 1, 10_000>")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub requests_per_send_stream: usize,
+
     /// Largest message of a request, in bytes; it has room for 10,000 recipients. Chunks of a file
     /// are far smaller.
     #[serde(deserialize_with = "within::<_, _, 1024, 16_777_216>")]
@@ -128,6 +139,8 @@ impl Default for Config {
             connection_age: Duration::from_secs(600),
             connection_age_grace: Duration::from_secs(15 * 60),
             max_requests_in_flight: 512,
+            max_send_streams: 256,
+            requests_per_send_stream: 32,
             max_request_bytes: 1024 * 1024,
             http2: Http2::default(),
             tls: tls::Config::default(),

@@ -31,6 +31,7 @@ use super::{
     request_body::RequestBody,
     tls::Tls,
 };
+use crate::grpc::ConnectionEnding;
 use crate::{
     caller::Identity,
     metrics::{Handshake, Handshakes},
@@ -152,9 +153,12 @@ pub(super) async fn serve<S: GrpcService>(
     };
     drop(place);
 
+    let ending = ConnectionEnding::default();
+    let told = ending.clone();
     let service = service_fn(move |request: http::Request<Incoming>| {
         let mut request = request.map(|body| Body::new(RequestBody(body)));
         request.extensions_mut().insert(connected.clone());
+        request.extensions_mut().insert(told.clone());
         if let Some(identity) = &identity {
             request.extensions_mut().insert(Arc::clone(identity));
         }
@@ -172,6 +176,8 @@ pub(super) async fn serve<S: GrpcService>(
         () = rules.cut.cancelled() => return,
     };
     connection.as_mut().graceful_shutdown();
+    // GOAWAY is for new calls; a stream of sends would go on for ever.
+    ending.0.cancel();
     tokio::select! {
         ended = connection => tell(peer, ended),
         () = after(grace) => debug!(%peer, "an old connection is cut with calls still running"),

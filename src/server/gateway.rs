@@ -18,11 +18,12 @@ use super::{Config, DrainReport, GrpcService, Listener, Readiness, Shard, Watch,
 use crate::{
     app::{App, Apps},
     caller::{self, Callers},
-    delivery::{self, Delivery, Shares, Transfers},
+    delivery::{self, Delivery, Shares, Transfers, Upstream},
     easemob::{self, Tokens},
     grpc::{self, Auth, Bounds, Messaging, Timeouts},
     media,
     metrics::{Gauge, Metrics, Registry},
+    store::{self, Store},
     trace::Tracer,
 };
 
@@ -34,10 +35,12 @@ pub struct Gateway {
     apps: Arc<Apps>,
     auth: Auth,
     callers: caller::Config,
-    tokens: Vec<(Arc<App>, Arc<Tokens>)>,
+    upstreams: Vec<Arc<Upstream>>,
     bounds: Bounds,
+    streams: Arc<Semaphore>,
     requests: Shares,
     transfers: Transfers,
+    store: Arc<Store>,
     readiness: Readiness,
     registry: Registry,
     reload: Arc<Notify>,
@@ -52,20 +55,21 @@ impl Gateway {
         config: Config,
         delivery: delivery::Config,
         media: media::Config,
+        store: &store::Config,
         registry: Registry,
     ) -> anyhow::Result<Self> {
         let runtime = Handle::try_current()?;
-        let tokens: Result<Vec<_>, easemob::SetupError> = apps
+        let upstreams: Result<Vec<_>, easemob::SetupError> = apps
             .iter()
             .map(|app| {
                 let Metrics { calls, gauges, .. } = registry.metrics();
                 let tokens = easemob::tokens(app, runtime.clone(), calls, gauges)?;
-                Ok((Arc::clone(app), tokens))
+                Ok(Upstream::new(Arc::clone(app), tokens))
             })
             .collect();
         let names = || apps.iter().map(|app| Arc::clone(&app.name));
         let gateway = Self {
-            tokens: tokens?,
+            upstreams: upstreams?,
             requests: Shares::new(request_places(&config, names().count()), names()),
             transfers: Transfers::new(media, names()),
             apps: Arc::new(apps),
@@ -80,6 +84,8 @@ impl Gateway {
                 },
                 tracer: Arc::default(),
             },
+            streams: Arc::new(Semaphore::new(config.max_send_streams)),
+            store: Arc::new(Store::new(store)),
             readiness: Readiness::new(),
             reload: Arc::default(),
             config,
@@ -136,7 +142,8 @@ impl Gateway {
                 Ok(())
             });
         }
-        for (app, tokens) in &self.tokens {
+        for upstream in &self.upstreams {
+            let (app, tokens) = (upstream.app(), upstream.tokens());
             watch_app(&mut watch, app, tokens);
         }
         watch
@@ -149,20 +156,24 @@ impl Gateway {
         let longest_call = longest_call.unwrap_or_default();
         let metrics = self.registry.metrics();
         let delivery = Delivery::new(
-            self.tokens.iter().cloned(),
+            self.upstreams.iter().cloned(),
             &self.delivery,
             shard.tasks.clone(),
             self.closing(shard, longest_call),
             self.requests.clone(),
             self.transfers
                 .until(self.closing(shard, Duration::from_secs(2))),
+            Arc::clone(&self.store),
             metrics,
         )?;
         let messaging = Messaging {
             apps: Arc::clone(&self.apps),
             auth: self.auth.clone(),
-            delivery,
-            default_deadline: self.config.default_deadline,
+            delivery: Arc::new(delivery),
+            timeouts: self.bounds.timeouts,
+            streams: Arc::clone(&self.streams),
+            in_flight: Arc::clone(&self.bounds.in_flight),
+            requests_per_stream: self.config.requests_per_send_stream,
         };
         let health = self.readiness.health_service();
         Ok(grpc::service(messaging, &self.bounds, &metrics.rpc, health))
@@ -184,6 +195,17 @@ impl Gateway {
             &[],
             limit,
             move || limit.saturating_sub(requests.available_permits()),
+        );
+        let store = Arc::clone(&self.store);
+        gauges.observe(Gauge::RecordsActive, &[], move || {
+            u32::try_from(store.usage().records).ok().map(f64::from)
+        });
+        let (store, limit) = (Arc::clone(&self.store), self.store.usage().max_bytes);
+        gauges.observe_places(
+            (Gauge::RecordBytes, Gauge::RecordBytesLimit),
+            &[],
+            limit,
+            move || store.usage().bytes,
         );
         let transfers = self.transfers.clone();
         gauges.observe_places(

@@ -389,7 +389,8 @@ async fn wrong_fields_are_told_as_options() {
 async fn a_stored_file_is_sent_later_without_its_bytes() {
     let world = World::new().await;
     world.picture("my cat.png", 64, 48);
-    let refusal = || Fault::json(429, "reach_limit", "This request has reached api limit");
+    // One that no waiting helps against.
+    let refusal = || Fault::json(429, "resource_limited", "You have exceeded the limit.");
     world
         .sandbox
         .script(Endpoint::SendToUsers, [refusal(), refusal()]);
@@ -415,7 +416,8 @@ async fn a_stored_file_is_sent_later_without_its_bytes() {
     ran.is(4);
     let told = ran.json();
     let second = told["uploaded"]["file"]["uuid"].as_str().unwrap();
-    assert_ne!(second, uuid);
+    // Under the same request ID it is not stored again.
+    assert_eq!(second, uuid);
     assert_eq!(world.sandbox.messages().len(), 0);
 
     let words = [

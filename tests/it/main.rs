@@ -17,6 +17,7 @@ mod cli;
 mod faults;
 mod media;
 mod metrics;
+mod repeat;
 mod send;
 mod server;
 mod support;

@@ -91,24 +91,6 @@ def test_a_short_deadline_ends_in_the_truth(stub, v1, gateway, someone, millisec
         assert len(gateway.messages(user=someone)) == 1
 
 
-@pytest.mark.parametrize("method", ["SendMessages"])
-def test_a_method_still_to_come_says_so(stub, v1, method):
-    call = getattr(stub, method)
-    request = getattr(v1, f"{method}Request")()
-    streams_in = method != "DownloadFile"
-    streams_out = method in ("SendMessages", "DownloadFile")
-
-    def run(**options):
-        answer = call(iter([request]) if streams_in else request, **options)
-        if streams_out:
-            list(answer)
-
-    error = failure(run)
-
-    assert error.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert method in error.details()
-
-
 def test_a_method_that_is_not_in_the_contract_is_unimplemented(channel):
     call = channel.unary_unary("/easemob.messaging.v1.MessagingService/RecallMessage")
     assert failure(call, b"").code() is grpc.StatusCode.UNIMPLEMENTED

@@ -158,3 +158,21 @@ def test_requests_may_be_compressed(stub, v1, gateway, someone):
     )
     assert len(answer.accepted) == 1
     assert len(gateway.messages(user=someone)) == 1
+
+
+def test_many_messages_over_one_stream(stub, v1, gateway, someone):
+    def requests():
+        for i in range(20):
+            message = v1.Message(users=v1.Users(user_ids=[f"{someone}-{i}"]), text=v1.TextContent(text=f"{i}"))
+            yield v1.SendMessagesRequest(correlation_id=f"{i}", request=v1.SendMessageRequest(message=message))
+        yield v1.SendMessagesRequest(correlation_id="wrong", request=v1.SendMessageRequest())
+
+    answers = {answer.correlation_id: answer for answer in stub.SendMessages(requests(), timeout=CALL_SECONDS)}
+
+    assert len(answers) == 21
+    wrong = answers.pop("wrong")
+    assert wrong.failure.reason == v1.ERROR_REASON_INVALID_REQUEST
+    assert wrong.failure.state == v1.SEND_STATE_NOT_SENT
+    for i, answer in answers.items():
+        assert [accepted.recipient for accepted in answer.response.accepted] == [f"{someone}-{i}"]
+        assert len(gateway.messages(user=f"{someone}-{i}")) == 1

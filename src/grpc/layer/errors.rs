@@ -153,7 +153,7 @@ fn explain(headers: &HeaderMap) -> Option<HeaderMap> {
 }
 
 /// What the framework refuses, it refuses before anything was sent.
-fn of_framework(status: &Status) -> Problem {
+pub(crate) fn of_framework(status: &Status) -> Problem {
     let text = status.message().to_owned();
     match status.code() {
         // tonic has one code for requests that are too large and another for those that are once

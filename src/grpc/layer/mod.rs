@@ -12,7 +12,7 @@ mod upload_body;
 pub(super) use self::{
     arrival::ArrivalLayer,
     caller::CallerLayer,
-    errors::ErrorsLayer,
+    errors::{ErrorsLayer, of_framework},
     in_flight::InFlightLayer,
     language::LanguageLayer,
     metrics::MetricsLayer,

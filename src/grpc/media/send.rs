@@ -44,6 +44,7 @@ pub(in crate::grpc) async fn send_media_message(
         return Err(header_first().into());
     };
     let app = app(messaging, &caller, &header.app)?;
+    let resend_maybe_sent = header.resend_maybe_sent;
     let checked = check_send(header, &app)?;
     check_size(checked.message.stand_in(), &app)?;
     for (size, what) in [
@@ -64,7 +65,9 @@ pub(in crate::grpc) async fn send_media_message(
         declared: checked.declared,
         thumbnail: checked.thumbnail,
         message: checked.message,
-        send_timeout: messaging.default_deadline,
+        request_id: checked.request_id,
+        resend_maybe_sent,
+        send_timeout: messaging.timeouts.default,
     };
     let sent = messaging.delivery.send_media(order).await;
     Ok(Response::new(answer_media(sent, &app)?))
@@ -73,6 +76,7 @@ pub(in crate::grpc) async fn send_media_message(
 /// A header that has passed every check.
 struct Checked {
     message: MediaMessage,
+    request_id: Option<RequestId>,
     store: Store,
     declared: Option<u64>,
     thumbnail: (Store, Option<u64>),
@@ -90,7 +94,7 @@ fn check_send(header: proto::MediaHeader, app: &App) -> Result<Checked, Problem>
         .child("message")
         .required(header.message)
         .and_then(|message| MediaMessage::check(message, restricted, app, field.child("message")));
-    let (Some(_), Some(options), Some(thumbnail), Some(message)) =
+    let (Some(request_id), Some(options), Some(thumbnail), Some(message)) =
         (request_id, options, thumbnail, message)
     else {
         return Err(Problem::invalid(violations.into_vec()));
@@ -101,6 +105,7 @@ fn check_send(header: proto::MediaHeader, app: &App) -> Result<Checked, Problem>
         thumbnail: (thumbnail.clone().store(name.clone()), thumbnail.declared),
         store: options.store(name),
         message,
+        request_id,
     })
 }
 

@@ -7,6 +7,8 @@ mod deadline;
 mod drain;
 mod on_demand;
 mod overload;
+mod parts;
+mod retry;
 pub mod secrets;
 mod tls;
 mod token;

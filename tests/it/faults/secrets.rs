@@ -204,7 +204,8 @@ async fn neither_logs_nor_errors_hold_secrets_or_content_whatever_happens() {
     let mut client = gateway.client().await;
     let to_shop = |message: proto::Message| proto::SendMessageRequest {
         app: "shop".into(),
-        request_id: "r".into(),
+        // Each message has its own.
+        request_id: fastrand::u64(..).to_string(),
         ..request(message)
     };
     let mut seen = String::new();
@@ -230,7 +231,7 @@ async fn neither_logs_nor_errors_hold_secrets_or_content_whatever_happens() {
         Script::read().answer(503, &format!(r#"{{"data":"{}"}}"#, secret("data"))),
         Script::read().answer(400, &quoting),
         Script::read().answer(413, ""),
-        Script::read().answer(429, ""),
+        Script::read().answer(429, r#"{"error":"resource_limited"}"#),
         Script::read().write(format!(
             "HTTP/1.1 302 Found\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n",
             secret("location")
@@ -334,6 +335,7 @@ async fn debug_texts_hold_neither_secrets_nor_content() {
         setup.server,
         setup.delivery,
         setup.media,
+        &setup.store,
         Registry::unexported().unwrap(),
     )
     .unwrap();

@@ -329,7 +329,7 @@ async fn ext_sent(started: &Started, extension: Extension, silent: bool) -> Stri
     let request = String::from_utf8(call.body.to_vec()).unwrap();
     started.easemob.clear_calls();
     let (_, ext) = request.split_once(r#","ext":"#).unwrap();
-    ext.strip_suffix('}').unwrap().to_owned()
+    ext.strip_suffix(r#","to":["bob"]}"#).unwrap().to_owned()
 }
 
 #[tokio::test]

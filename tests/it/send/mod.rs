@@ -8,6 +8,8 @@ mod documented;
 mod envelope;
 mod errors;
 mod ids;
+mod long;
+mod many;
 mod memory;
 mod service;
 mod validation;
@@ -100,6 +102,17 @@ impl Started {
     /// The JSON of the one call that reached Easemob; then forgets it.
     fn take_json(&self) -> Value {
         let json = self.only_call().json().expect("JSON was sent");
+        self.easemob.clear_calls();
+        json
+    }
+
+    /// The JSON of every call that reached Easemob; then forgets them.
+    fn take_all_json(&self) -> Vec<Value> {
+        let calls = SENDS
+            .iter()
+            .flat_map(|&endpoint| self.easemob.calls(endpoint));
+        let json = calls.map(|call| call.json().expect("JSON was sent"));
+        let json = json.collect();
         self.easemob.clear_calls();
         json
     }

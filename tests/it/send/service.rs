@@ -10,7 +10,7 @@ use tonic_health::pb::{
 };
 use tower::{Service, ServiceExt};
 
-use super::{Client, start};
+use super::start;
 use crate::support::request::{error_info, text_to, verdict};
 
 const SERVICE: &str = "easemob.messaging.v1.MessagingService";
@@ -50,18 +50,6 @@ async fn a_method_or_service_that_is_not_there_is_unimplemented() {
             "{path}: {status:?}"
         );
     }
-}
-
-#[tokio::test]
-async fn methods_that_are_not_served_yet_say_so() {
-    let started = start().await;
-    let mut client: Client = started.client.clone();
-    let many = tokio_stream::iter([proto::SendMessagesRequest::default()]);
-    let error = client.send_messages(many).await.unwrap_err();
-    assert_eq!(error.code(), Code::Unimplemented);
-    assert_eq!(error_info(&error).reason, "INVALID_REQUEST");
-    let text = error.message();
-    assert!(text.contains("does not serve SendMessages yet"), "{text}");
 }
 
 #[tokio::test]

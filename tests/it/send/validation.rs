@@ -9,7 +9,7 @@ use prost_types::{ListValue, Struct, Value, value::Kind};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use super::{start, start_with};
+use super::{USERS, start, start_with};
 use crate::support::request::{error_info, message, request, text, text_to, verdict};
 
 /// Field and description of every violation.
@@ -141,15 +141,15 @@ fn table() -> Vec<(SendMessageRequest, &'static str, &'static str)> {
         (with(|m| m.content = None), "message.content", "is required: one of the eight message types"),
         // Recipients.
         (to_users(Vec::new()), "message.users.user_ids", "must name at least one user"),
-        (to_users(many(601)), "message.users.user_ids", "names 601 recipients: one request takes at most 600"),
+        (to_users(many(10_001)), "message.users.user_ids", "names 10001 recipients: one request takes at most 10000"),
         (to_users(ids(&["bob", "amy", "Bob"])), "message.users.user_ids[2]", "is a duplicate: case does not tell user IDs apart"),
         (to_users(ids(&["bob", ""])), "message.users.user_ids[1]", "must not be empty"),
         (to_users(vec!["x".repeat(65)]), "message.users.user_ids[0]", "is longer than 64 bytes"),
         (to_users(ids(&["a/b"])), "message.users.user_ids[0]", charset),
         (to_users(ids(&[".."])), "message.users.user_ids[0]", "must not be a path of full stops"),
         (to_groups(Vec::new(), Vec::new()), "message.groups.group_ids", "must name at least one group"),
-        (to_groups(many(4), Vec::new()), "message.groups.group_ids",
-            "names 4 recipients: one request takes at most 3"),
+        (to_groups(many(10_001), Vec::new()), "message.groups.group_ids",
+            "names 10001 recipients: one request takes at most 10000"),
         (to_groups(ids(&["1", "1"]), Vec::new()), "message.groups.group_ids[1]", "is a duplicate"),
         (to_groups(Vec::new(), ids(&["amy"])), "message.groups.group_ids", "must name at least one group"),
         (to_groups(ids(&["1", "2"]), ids(&["amy"])), "message.groups.group_ids",
@@ -160,8 +160,8 @@ fn table() -> Vec<(SendMessageRequest, &'static str, &'static str)> {
         (to(Target::Groups(proto::Groups { group_ids: ids(&["7"]), member_ids: ids(&["amy"]), need_read_receipt: true })),
             "message.groups.need_read_receipt", "cannot be combined with member_ids"),
         (to_rooms(Vec::new(), Vec::new()), "message.chatrooms.chatroom_ids", "must name at least one chat room"),
-        (to_rooms(many(11), Vec::new()), "message.chatrooms.chatroom_ids",
-            "names 11 recipients: one request takes at most 10"),
+        (to_rooms(many(10_001), Vec::new()), "message.chatrooms.chatroom_ids",
+            "names 10001 recipients: one request takes at most 10000"),
         (to_rooms(ids(&["1", "2"]), ids(&["amy"])), "message.chatrooms.chatroom_ids",
             "must name exactly one chat room where member_ids is given"),
         (to_rooms(ids(&["1"]), many(21)), "message.chatrooms.member_ids", "names more than 20 members"),
@@ -365,13 +365,35 @@ async fn the_request_with_its_recipients_has_a_limit_of_its_own() {
     assert!(sent.accepted.len() > 70);
     started.easemob.clear_calls();
 
-    let error = started.send(of_size(5_121)).await.unwrap_err();
+    let sent = started.send(of_size(5_121)).await.unwrap();
+    let calls = started.easemob.calls(USERS);
+    assert_eq!(calls.len(), 2);
+    assert!(calls.iter().all(|call| call.body.len() <= 5_120));
+    assert_eq!(sent.failures, []);
+    assert!(sent.accepted.len() > 70);
+}
+
+#[tokio::test]
+async fn a_request_too_large_for_a_single_recipient_is_refused_before_any_call() {
+    let of_size = |bytes: usize| {
+        let rest = bytes - r#"{"type":"txt","body":{"msg":""},"to":["bob","amy"]}"#.len() + 6;
+        let mut request = text_to(&["bob", "amy"]);
+        request.message.as_mut().unwrap().content = Some(text(&"x".repeat(rest)));
+        request
+    };
+    let started = start_with(|setup| setup.app(|app| app.limits.request_bytes = 1_000)).await;
+    let error = started.send(of_size(1_001)).await.unwrap_err();
     let metadata = error_info(&error).metadata;
     assert_eq!(error_info(&error).reason, "MESSAGE_TOO_LARGE");
-    assert_eq!(metadata["size_bytes"], "5121");
-    assert_eq!(metadata["limit_bytes"], "5120");
-    assert!(error.message().contains("fewer recipients"), "{error:?}");
+    assert_eq!(metadata["size_bytes"], "1001");
+    assert_eq!(metadata["limit_bytes"], "1000");
     assert_eq!(started.sent(), 0);
+
+    let sent = started.send(of_size(1_000)).await.unwrap();
+    assert_eq!(sent.accepted.len(), 2);
+    let calls = started.easemob.calls(USERS);
+    let sizes: Vec<_> = calls.iter().map(|call| call.body.len()).collect();
+    assert_eq!(sizes, [1_000, 1_000]);
 }
 
 #[tokio::test]

@@ -76,6 +76,8 @@ pub struct Received {
     pub head: String,
     /// What it says.
     pub body: serde_json::Value,
+    /// It was answered with a whole 4xx that says that nothing was sent.
+    pub refused: bool,
     /// Its body as it came, without the frames of a chunked one.
     pub bytes: Vec<u8>,
 }
@@ -223,6 +225,11 @@ impl Easemob {
     /// What to do with the next message; several calls make a queue.
     pub fn on_send(&self, script: Script) {
         self.shared.sends.lock().unwrap().next.push_back(script);
+    }
+
+    /// Does nothing of what was asked for with the next messages.
+    pub fn forget_scripts(&self) {
+        self.shared.sends.lock().unwrap().next.clear();
     }
 
     /// What to do with the next request for a token.

@@ -10,6 +10,7 @@ use easemob_gateway::{
     metrics::Registry,
     proto::messaging_service_client::MessagingServiceClient,
     server::{self, DrainReport, Gateway, Listener},
+    store,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -28,6 +29,7 @@ pub struct Setup {
     pub server: server::Config,
     pub delivery: delivery::Config,
     pub media: media::Config,
+    pub store: store::Config,
 }
 
 impl Setup {
@@ -54,6 +56,7 @@ impl Setup {
             server,
             delivery: delivery::Config::default(),
             media: media::Config::default(),
+            store: store::Config::default(),
         }
     }
 
@@ -84,6 +87,12 @@ impl Setup {
     /// Changes the bounds of uploads and downloads.
     pub fn media(mut self, change: impl FnOnce(&mut media::Config)) -> Self {
         change(&mut self.media);
+        self
+    }
+
+    /// Changes where request IDs are remembered.
+    pub fn store(mut self, change: impl FnOnce(&mut store::Config)) -> Self {
+        change(&mut self.store);
         self
     }
 
@@ -147,6 +156,7 @@ impl Setup {
             self.server,
             self.delivery,
             self.media,
+            &self.store,
             Registry::unexported().unwrap(),
         )
         .unwrap();

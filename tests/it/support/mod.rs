@@ -4,6 +4,7 @@ pub mod binary;
 pub mod easemob;
 pub mod gateway;
 pub mod http2;
+pub mod ledger;
 pub mod metrics;
 pub mod process;
 pub mod request;

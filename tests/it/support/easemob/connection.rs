@@ -125,6 +125,7 @@ impl Connection<'_> {
                 } else {
                     http(401, UNAUTHORIZED)
                 };
+                self.note_refusal(&answer);
                 self.write(&answer)
             }
             Step::GiveToken => {
@@ -132,7 +133,10 @@ impl Connection<'_> {
                 let body = format!(r#"{{"access_token":"{TOKEN}{number}","expires_in":86400}}"#);
                 self.write(&http(200, &body))
             }
-            Step::Write(bytes) => self.write(&bytes),
+            Step::Write(bytes) => {
+                self.note_refusal(&bytes);
+                self.write(&bytes)
+            }
             Step::Drip(bytes, pause) => {
                 for byte in bytes {
                     self.write(&[byte])?;
@@ -165,6 +169,20 @@ impl Connection<'_> {
         }
     }
 
+    /// An answer that proves that the request had no effect.
+    fn note_refusal(&self, answer: &[u8]) {
+        if !answer.starts_with(b"HTTP/1.1 4") || answer.starts_with(b"HTTP/1.1 408") {
+            return;
+        }
+        self.shared.seen.send_modify(|seen| {
+            let last = seen.sends.iter_mut().rev();
+            let mut mine = last.filter(|send| send.connection == self.number);
+            if let Some(send) = mine.next() {
+                send.refused = true;
+            }
+        });
+    }
+
     fn read_whole(&mut self) -> Result<(), Over> {
         while parse(&self.buffer).is_none() {
             self.more()?;
@@ -193,6 +211,7 @@ impl Connection<'_> {
                     false => body.to_vec(),
                 },
                 head,
+                refused: false,
             }
         });
         self.shared.seen.send_modify(|seen| {

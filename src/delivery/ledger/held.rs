@@ -1,0 +1,102 @@
+//! A part's hold on its recipients: dispatched before its attempt, settled by its outcome. However the
+//! part ends, its recipients end in a state that is true.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{BEYOND_ATTEMPT, CLAIM_LEASE, TAKEN_OVER, in_doubt};
+use crate::{
+    delivery::{Failure, Outcome},
+    easemob::FirstByte,
+    store::{Claim, Settlement, Store, Unsent},
+    trace,
+};
+
+/// See the module.
+#[derive(Debug)]
+pub(in crate::delivery) struct Held {
+    store: Arc<Store>,
+    claim: Claim,
+    places: Vec<u32>,
+    first_byte: FirstByte,
+    settled: bool,
+}
+
+impl Held {
+    pub(super) fn new(
+        store: &Arc<Store>,
+        claim: Claim,
+        places: Vec<u32>,
+        first_byte: FirstByte,
+    ) -> Self {
+        Self {
+            store: Arc::clone(store),
+            claim,
+            places,
+            first_byte,
+            settled: false,
+        }
+    }
+
+    /// The last step before the socket: from here on the part may have been sent, unless its outcome
+    /// proves that it was not.
+    pub(in crate::delivery) async fn dispatch(&self, until: Instant) -> Result<(), Failure> {
+        let lease = until.saturating_duration_since(Instant::now()) + BEYOND_ATTEMPT;
+        match self.store.dispatch(self.claim, &self.places, lease).await? {
+            true => {
+                trace::current().event("request_id.dispatched", []);
+                Ok(())
+            }
+            false => Err(in_doubt(TAKEN_OVER)),
+        }
+    }
+
+    /// Back to where it was before, since another attempt may follow.
+    pub(in crate::delivery) async fn release(&self, after: &Failure) -> Result<(), Failure> {
+        let doubt = after.may_have_been_sent();
+        let released = self
+            .store
+            .release(self.claim, &self.places, doubt, CLAIM_LEASE);
+        match released.await? {
+            true => {
+                trace::current().event("request_id.released", []);
+                Ok(())
+            }
+            false => Err(in_doubt(TAKEN_OVER)),
+        }
+    }
+
+    /// Notes what became of the part.
+    pub(in crate::delivery) async fn settle(mut self, outcome: &Outcome) {
+        let settlement = match outcome {
+            Ok(accepted) => Settlement {
+                message_ids: &accepted.message_ids,
+                timestamp_ms: accepted.timestamp_ms,
+                unsent: Unsent::MaybeSent,
+            },
+            Err(failure) if failure.may_have_been_sent() => Settlement::none(Unsent::MaybeSent),
+            Err(_) => Settlement::none(Unsent::NotSent),
+        };
+        let settled = self.store.settle(self.claim, &self.places, settlement);
+        // The caller is told the truth; to the store the part is in doubt once its lease is over.
+        if let Err(error) = settled.await {
+            tracing::warn!(%error, "the outcome of a send is not remembered under its request ID");
+        }
+        self.settled = true;
+    }
+}
+
+impl Drop for Held {
+    /// A part that ended without an outcome: its caller has left, or it panicked.
+    fn drop(&mut self) {
+        if self.settled {
+            return;
+        }
+        let unsent = match self.first_byte.forbid() {
+            true => Unsent::NotSent,
+            false => Unsent::MaybeSent,
+        };
+        self.store.drop_part(self.claim, &self.places, unsent);
+    }
+}

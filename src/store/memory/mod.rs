@@ -1,0 +1,283 @@
+//! Records in the memory of this process: behind short locks, within a bound of bytes, each until its
+//! time is over.
+
+mod compact;
+mod entry;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use hashlink::LinkedHashMap;
+use tokio::time::Instant;
+
+use self::entry::Entry;
+use super::{Begin, Begun, Claim, Config, Error, Key, Running, Settlement, StoredFile};
+use crate::media::Section;
+
+/// Locks: enough that cores do not meet at one.
+const SHARDS: usize = 16;
+/// What the map takes for a record beside its value: its key, two links, at worst 21 bytes of the index
+/// (it doubles when it is 7/8 full), and what the allocator adds.
+const OVERHEAD: usize = 16 + 16 + 21 + 8;
+
+/// Milliseconds since the store was made.
+type Ms = u64;
+
+/// Records in the memory of this process.
+#[derive(Debug)]
+pub struct Memory {
+    // The longest unused comes first: all are kept for the same time.
+    shards: [Mutex<LinkedHashMap<Key, Entry>>; SHARDS],
+    ttl: Ms,
+    max_bytes: usize,
+    start: Instant,
+    records: AtomicUsize,
+    bytes: AtomicUsize,
+    owners: AtomicU64,
+}
+
+/// How much is remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Request IDs.
+    pub records: usize,
+    /// Bytes that their records take.
+    pub bytes: usize,
+    /// Bytes that they may take.
+    pub max_bytes: usize,
+}
+
+impl Memory {
+    /// Room for records as configured; nothing is taken yet.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            shards: Default::default(),
+            ttl: ms(config.ttl()).max(1),
+            max_bytes: config.memory_bytes,
+            start: Instant::now(),
+            records: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            owners: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn begin(&self, begin: &Begin<'_>) -> Result<Begun, Error> {
+        let now = self.now();
+        let claim = Claim {
+            key: begin.key,
+            owner: self.owners.fetch_add(1, Ordering::Relaxed),
+        };
+        let until = now + ms(begin.lease);
+        let mut shard = self.shard(&begin.key);
+        self.expire(&mut shard, now);
+        let Some(entry) = shard.get_mut(&begin.key) else {
+            drop(shard);
+            return self.first(begin, claim, now, until);
+        };
+        let fits = begin.fingerprints.contains(&entry.fingerprint);
+        if !fits || entry.recipients() != begin.recipients {
+            return Ok(Begun::Reused);
+        }
+        if let Some(lives_until) = entry.runs_until(now) {
+            let running = Running {
+                trace: entry.trace(),
+                ended: entry.ended(),
+                lease: Duration::from_millis(lives_until - now),
+            };
+            return Ok(Begun::Running(running, entry.record()));
+        }
+        let begun = self.change(entry, |entry| {
+            let claimed = entry.claim(claim.owner, until, begin);
+            match claimed {
+                true => Begun::Again(claim, entry.record()),
+                false => Begun::Settled(entry.record()),
+            }
+        });
+        self.touch(&mut shard, &begin.key, now);
+        Ok(begun)
+    }
+
+    /// A request that nothing is known of.
+    fn first(&self, begin: &Begin<'_>, claim: Claim, now: Ms, until: Ms) -> Result<Begun, Error> {
+        let [fingerprint, ..] = begin.fingerprints else {
+            return Ok(Begun::Reused);
+        };
+        let mut entry = Entry::new(*fingerprint, begin, claim.owner, until);
+        entry.expires = now + self.ttl;
+        let bytes = bytes(&entry);
+        if !self.take(bytes) {
+            self.expire_all(now);
+            if !self.take(bytes) {
+                return Err(self.full(now));
+            }
+        }
+        let mut shard = self.shard(&begin.key);
+        if shard.contains_key(&begin.key) {
+            // Another one was first, between the two locks.
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            drop(shard);
+            return self.begin(begin);
+        }
+        shard.insert(begin.key, entry);
+        self.records.fetch_add(1, Ordering::Relaxed);
+        Ok(Begun::New(claim))
+    }
+
+    pub(super) fn renew(&self, claim: Claim, lease: Duration) -> bool {
+        let now = self.now();
+        let until = now + ms(lease);
+        let renewed = self.with(claim, |entry| entry.renew(claim.owner, now, until));
+        renewed.unwrap_or(false)
+    }
+
+    pub(super) fn dispatch(&self, claim: Claim, part: &[u32], lease: Duration) -> bool {
+        let now = self.now();
+        let until = now + ms(lease);
+        let done = self.with(claim, |entry| entry.dispatch(claim.owner, part, now, until));
+        done.unwrap_or(false)
+    }
+
+    pub(super) fn release(&self, claim: Claim, part: &[u32], doubt: bool, lease: Duration) -> bool {
+        let now = self.now();
+        let until = now + ms(lease);
+        let done = self.with(claim, |entry| {
+            entry.release(claim.owner, part, doubt, now, until)
+        });
+        done.unwrap_or(false)
+    }
+
+    pub(super) fn settle(&self, claim: Claim, part: &[u32], settlement: Settlement<'_>) {
+        self.with(claim, |entry| entry.settle(claim.owner, part, settlement));
+    }
+
+    pub(super) fn abandon(&self, claim: Claim) {
+        self.with(claim, |entry| entry.abandon(claim.owner));
+    }
+
+    pub(super) fn stored(&self, claim: Claim, which: Section, file: StoredFile) {
+        self.with(claim, |entry| {
+            entry.store(claim.owner, |files| *files.get_mut(which) = Some(file));
+        });
+    }
+
+    /// How much is remembered.
+    pub fn usage(&self) -> Usage {
+        Usage {
+            records: self.records.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            max_bytes: self.max_bytes,
+        }
+    }
+
+    /// Changes the record of a claim, and lets it go if nothing is left in it.
+    fn with<T>(&self, claim: Claim, change: impl FnOnce(&mut Entry) -> T) -> Option<T> {
+        let mut shard = self.shard(&claim.key);
+        let entry = shard.get_mut(&claim.key)?;
+        let changed = self.change(entry, change);
+        if entry.is_blank() {
+            self.remove(&mut shard, &claim.key);
+        } else {
+            self.touch(&mut shard, &claim.key, self.now());
+        }
+        Some(changed)
+    }
+
+    fn change<T>(&self, entry: &mut Entry, change: impl FnOnce(&mut Entry) -> T) -> T {
+        let before = bytes(entry);
+        let changed = change(entry);
+        let after = bytes(entry);
+        // What becomes of a message that was sent is noted in any case: the bound holds for new ones.
+        if after > before {
+            self.bytes.fetch_add(after - before, Ordering::Relaxed);
+        } else {
+            self.bytes.fetch_sub(before - after, Ordering::Relaxed);
+        }
+        changed
+    }
+
+    fn touch(&self, shard: &mut LinkedHashMap<Key, Entry>, key: &Key, now: Ms) {
+        if let Some(entry) = shard.to_back(key) {
+            entry.expires = now + self.ttl;
+        }
+    }
+
+    /// Takes room, if there is any.
+    fn take(&self, bytes: usize) -> bool {
+        let taken = self
+            .bytes
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
+                Some(taken + bytes).filter(|total| *total <= self.max_bytes)
+            });
+        taken.is_ok()
+    }
+
+    /// Lets go whatever has had its time. Each record goes once, so it costs each as much.
+    fn expire(&self, shard: &mut LinkedHashMap<Key, Entry>, now: Ms) {
+        while let Some((key, entry)) = shard.front()
+            && entry.expires <= now
+        {
+            let key = *key;
+            if entry.runs_until(now).is_some() {
+                self.touch(shard, &key, now);
+            } else {
+                self.remove(shard, &key);
+            }
+        }
+    }
+
+    fn expire_all(&self, now: Ms) {
+        for shard in &self.shards {
+            self.expire(&mut lock(shard), now);
+        }
+    }
+
+    fn remove(&self, shard: &mut LinkedHashMap<Key, Entry>, key: &Key) {
+        if let Some(entry) = shard.remove(key) {
+            self.bytes.fetch_sub(bytes(&entry), Ordering::Relaxed);
+            self.records.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn full(&self, now: Ms) -> Error {
+        let oldest = self.shards.iter().filter_map(|shard| {
+            let shard = lock(shard);
+            shard.front().map(|(_, entry)| entry.expires)
+        });
+        let wait = oldest.min().unwrap_or(now + self.ttl).saturating_sub(now);
+        Error::Full {
+            retry_after: Duration::from_millis(wait),
+        }
+    }
+
+    fn shard(&self, key: &Key) -> MutexGuard<'_, LinkedHashMap<Key, Entry>> {
+        let index = usize::from(key.as_bytes()[0]) % SHARDS;
+        lock(&self.shards[index])
+    }
+
+    fn now(&self) -> Ms {
+        ms(self.start.elapsed())
+    }
+}
+
+// A panic under the lock leaves one record half changed at worst, and its run then dies by its lease.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn bytes(entry: &Entry) -> usize {
+    OVERHEAD + size_of::<Entry>() + entry.heap_bytes()
+}
+
+fn ms(time: Duration) -> Ms {
+    // Half of the range: sums of two do not overflow.
+    Ms::try_from(time.as_millis())
+        .unwrap_or(Ms::MAX)
+        .min(Ms::MAX / 4)
+}

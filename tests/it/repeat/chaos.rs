@@ -1,0 +1,284 @@
+//! Everything at once: an Easemob that fails in every way, callers with and without patience, and a mesh
+//! that repeats what it may. In the end nobody has a message twice, and whoever was told that nothing
+//! was sent is right.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use easemob_gateway::{
+    app::Timeouts,
+    proto::{
+        SendMessageRequest, SendMessageResponse, messaging_service_client::MessagingServiceClient,
+    },
+};
+use fastrand::Rng;
+use tokio::{sync::Semaphore, time::timeout};
+use tonic::{Code, Request, Status, transport::Channel};
+
+use super::says;
+use crate::support::{
+    easemob::{Easemob, Script, UNAUTHORIZED},
+    gateway::Setup,
+    request::verdict,
+    soak,
+};
+
+/// How often a mesh repeats by itself, and what.
+const MESH_REPEATS: usize = 2;
+
+/// An answer after which the quota is new at once.
+fn limited(status: u16, body: &str) -> Script {
+    let length = body.len();
+    Script::read().write(format!(
+        "HTTP/1.1 {status} As Scripted\r\nRetry-After: 0\r\nContent-Length: {length}\r\n\r\n{body}"
+    ))
+}
+
+fn fault(rng: &mut Rng) -> Script {
+    let limit = r#"{"error_description":"message send reach limit"}"#;
+    match rng.u8(..100) {
+        0..50 => Script::read().accept(),
+        50..55 => Script::unread().reset(),
+        55..60 => Script::read().reset(),
+        60..64 => Script::read().fin(),
+        64..68 => Script::read().answer(502, "<html>"),
+        68..71 => Script::read().answer(503, ""),
+        71..74 => Script::read().answer(504, ""),
+        74..79 => Script::read().answer(401, UNAUTHORIZED),
+        79..83 => limited(429, r#"{"error":"reach_limit"}"#),
+        83..86 => limited(403, limit),
+        86..88 => Script::read().silence(),
+        88..92 => Script::read().answer(400, ""),
+        92..96 => Script::read()
+            .write("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{")
+            .fin(),
+        _ => Script::read().accept().fin(),
+    }
+}
+
+/// What the service knows in the end.
+enum Told {
+    Accepted,
+    NotSent,
+    MaybeSent,
+}
+
+impl Told {
+    fn of(result: &Result<SendMessageResponse, Status>) -> Self {
+        match result {
+            Ok(response) => {
+                assert_eq!((response.accepted.len(), response.failures.len()), (1, 0));
+                Self::Accepted
+            }
+            // No word of the gateway.
+            Err(status) if status.details().is_empty() => Self::MaybeSent,
+            Err(status) => match &*verdict(status).1 {
+                "NOT_SENT" => Self::NotSent,
+                _ => {
+                    assert_eq!(status.code(), Code::Unknown);
+                    Self::MaybeSent
+                }
+            },
+        }
+    }
+}
+
+/// The client's own timer, which the gateway has not heard of: no mesh between the two would see it.
+fn is_own_timer(status: &Status) -> bool {
+    status.code() == Code::Cancelled && status.message() == tonic::TimeoutExpired(()).to_string()
+}
+
+/// One send, as a mesh makes it of what its caller asks for. What came of each try goes into `history`.
+async fn through_the_mesh(
+    client: &MessagingServiceClient<Channel>,
+    request: &SendMessageRequest,
+    time: Option<Duration>,
+    history: &mut Vec<String>,
+) -> Result<SendMessageResponse, Status> {
+    let mut repeats = 0;
+    loop {
+        let mut request = Request::new(request.clone());
+        if let Some(time) = time {
+            request.set_timeout(time);
+        }
+        history.push(format!("sent, with {time:?}"));
+        let result = client.clone().send_message(request).await;
+        history.push(format!("{result:?}"));
+        match result {
+            Err(status)
+                if matches!(status.code(), Code::Unavailable | Code::Cancelled)
+                    && !is_own_timer(&status)
+                    && repeats < MESH_REPEATS =>
+            {
+                repeats += 1;
+            }
+            result => return result.map(tonic::Response::into_inner),
+        }
+    }
+}
+
+/// A caller: with or without a request ID, with more or less time, and perhaps one that leaves and
+/// comes back.
+async fn send(
+    client: MessagingServiceClient<Channel>,
+    number: usize,
+    mut rng: Rng,
+) -> (Told, Vec<String>) {
+    let id = match rng.u8(..3) {
+        0 => String::new(),
+        _ => format!("id-{number}"),
+    };
+    let request = says(&id, &format!("message {number}"));
+    let mut history = vec![format!("ID {id:?}")];
+    let time = match rng.u8(..10) {
+        0 => Some(Duration::from_millis(rng.u64(1..100))),
+        _ => None,
+    };
+    // Only with an ID may a caller repeat what it does not know the end of.
+    if !id.is_empty() && rng.u8(..5) == 0 {
+        let patience = Duration::from_millis(rng.u64(..40));
+        let _left = timeout(
+            patience,
+            through_the_mesh(&client, &request, time, &mut history),
+        )
+        .await;
+    }
+    let mut told = Told::of(&through_the_mesh(&client, &request, time, &mut history).await);
+    let mut repeats = if id.is_empty() { 0 } else { rng.u8(..4) };
+    while repeats > 0 {
+        let again = Told::of(&through_the_mesh(&client, &request, None, &mut history).await);
+        told = match (told, again) {
+            (Told::Accepted, again) => {
+                assert!(matches!(again, Told::Accepted), "it was accepted before");
+                Told::Accepted
+            }
+            // The doubt may be over by now; a repeat never takes it back to nothing.
+            (Told::MaybeSent, Told::NotSent) if time.is_none() => {
+                panic!("message {number}: it was in doubt before: {history:#?}")
+            }
+            (_, again) => again,
+        };
+        repeats -= 1;
+    }
+    (told, history)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_happens_nobody_has_a_message_twice() {
+    let count = if soak() { 10_000 } else { 200 };
+    let seed = std::env::var("CHAOS_SEED")
+        .map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
+    println!("CHAOS_SEED={seed}");
+    let mut rng = Rng::with_seed(seed);
+    let easemob = Arc::new(Easemob::start());
+    for _ in 0..count * 4 {
+        easemob.on_send(fault(&mut rng));
+    }
+    let gateway = Setup::at(easemob.url())
+        .app(|app| {
+            app.timeouts = Timeouts {
+                connect: Duration::from_millis(600),
+                attempt: Duration::from_millis(300),
+                call: Duration::from_millis(900),
+                token: Duration::from_millis(1_500),
+            };
+        })
+        .start()
+        .await;
+
+    let places = Arc::new(Semaphore::new(32));
+    let mut callers = Vec::new();
+    for number in 0..count {
+        let place = Arc::clone(&places).acquire_owned().await.unwrap();
+        if number % 1_000 == 100 {
+            // Refuses connections for a moment, and cuts those that there are.
+            easemob.down();
+            easemob.up();
+        }
+        let client = match number % 16 {
+            0 => gateway.client().await,
+            _ => callers_client(&callers, &gateway).await,
+        };
+        let rng = rng.fork();
+        callers.push((
+            client.clone(),
+            tokio::spawn(async move {
+                let told = send(client, number, rng).await;
+                drop(place);
+                told
+            }),
+        ));
+    }
+    let mut all = Vec::new();
+    for (_, caller) in callers {
+        all.push(caller.await.unwrap());
+    }
+    // What is on its way comes to its end, and Easemob has whatever it will ever have.
+    gateway.drained().await;
+
+    let mut has: HashMap<String, usize> = HashMap::new();
+    for send in easemob.seen().sends.iter().filter(|send| !send.refused) {
+        *has.entry(send.text().to_owned()).or_default() += 1;
+    }
+    let mut counts = [0; 3];
+    for (number, (told, history)) in all.into_iter().enumerate() {
+        let has = has.remove(&format!("message {number}")).unwrap_or_default();
+        let (may_have, which) = match told {
+            Told::Accepted => (1..=1, 0),
+            Told::NotSent => (0..=0, 1),
+            Told::MaybeSent => (0..=1, 2),
+        };
+        counts[which] += 1;
+        assert!(
+            may_have.contains(&has),
+            "message {number}: {has} times, not {may_have:?}: {history:#?}"
+        );
+    }
+    let [accepted, not_sent, maybe_sent] = counts;
+    println!("{accepted} accepted, {not_sent} not sent, {maybe_sent} maybe sent");
+    assert!(has.is_empty(), "nobody asked for {has:?}");
+    assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
+}
+
+/// C10.
+#[tokio::test]
+async fn calls_cancelled_at_any_instant_are_made_up_for_once() {
+    let count = if soak() { 1_000 } else { 200 };
+    let easemob = Easemob::start();
+    let gateway = Setup::at(easemob.url())
+        .delivery(|delivery| delivery.calls_in_flight = 4)
+        .start()
+        .await;
+    let client = gateway.client().await;
+    for number in 0..count {
+        let request = says(&format!("id-{number}"), &format!("message {number}"));
+        let patience = Duration::from_micros(fastrand::u64(..4_000));
+        let left = timeout(patience, client.clone().send_message(request.clone())).await;
+        let again = client.clone().send_message(request).await;
+        let again = again.unwrap().into_inner();
+        if let Ok(first) = left {
+            assert_eq!(first.unwrap().into_inner().accepted, again.accepted);
+        }
+    }
+    gateway.drained().await;
+    let mut texts: Vec<String> = easemob.seen().texts().into_iter().map(Into::into).collect();
+    texts.sort();
+    texts.dedup();
+    assert_eq!(texts.len(), count);
+    assert_eq!(easemob.seen().sends.len(), count);
+}
+
+type Callers = [(
+    MessagingServiceClient<Channel>,
+    tokio::task::JoinHandle<(Told, Vec<String>)>,
+)];
+
+/// The connection of the last caller; a new one every now and then.
+async fn callers_client(
+    callers: &Callers,
+    gateway: &crate::support::gateway::TestGateway,
+) -> MessagingServiceClient<Channel> {
+    match callers.last() {
+        Some((client, _)) => client.clone(),
+        None => gateway.client().await,
+    }
+}
