@@ -34,8 +34,8 @@ audit: build sbom ## compares Cargo.lock, the SBOM and the list within the binar
 	@python3 tools/dependencies.py $(TARGET)/sbom.json $(TARGET)/release/easemob-gateway
 
 .PHONY: test
-test: ## runs all tests, and installs what they need
-	@tools/test.sh
+test: ## runs all tests, and installs what they need (LANGS='go java': examples in these alone)
+	@LANGS='$(LANGS)' tools/test.sh
 
 .PHONY: lint
 lint: ## checks layout, Rust, proto files, licences and scripts
