@@ -35,7 +35,7 @@ audit: build sbom ## compares Cargo.lock, the SBOM and the list within the binar
 
 .PHONY: test
 test: ## runs all tests, and installs what they need (LANGS='go java': examples in these alone)
-	@LANGS='$(LANGS)' tools/test.sh
+	@EXAMPLES='$(LANGS)' tools/test.sh
 
 .PHONY: lint
 lint: ## checks layout, Rust, proto files, licences and scripts

@@ -1,5 +1,6 @@
 """What the tests try besides: uploads that are refused or given up, and sends while the gateway restarts."""
 
+import sys
 import time
 import uuid
 from collections import Counter
@@ -59,15 +60,19 @@ def steady(stub, user: str, seconds: str) -> None:
     """Sends for so long, and prints what became of each message."""
     end = time.monotonic() + float(seconds)
 
+    def tell(line: str) -> None:
+        # In one piece: several do so at once.
+        sys.stdout.write(f"{line}\n")
+
     def send_on(_):
         while time.monotonic() < end:
             nonce = str(uuid.uuid4())
             message = m.Message(users=m.Users(user_ids=[user]), text=m.TextContent(text=nonce))
             try:
                 stub.SendMessage(s.SendMessageRequest(message=message, request_id=nonce))
-                print(f"ok {nonce}", flush=True)
+                tell(f"ok {nonce}")
             except grpc.RpcError as error:
-                print(f"failed {nonce} {read(error)}", flush=True)
+                tell(f"failed {nonce} {read(error)}")
 
     with ThreadPoolExecutor(4) as workers:
         list(workers.map(send_on, range(4)))
