@@ -169,7 +169,7 @@ func failures(ctx context.Context, client v1.MessagingServiceClient) {
 	say("deadline", read(status.Convert(late)).sendState)
 	_, err := client.SendMessage(ctx, text("", "bob", ""))
 	fails("wrong fields", err)
-	fails("quota", within(ctx, client, 3*time.Second, "fault-429"))
+	fails("quota", within(ctx, client, 2500*time.Millisecond, "fault-429"))
 	fails("in doubt", within(ctx, client, 15*time.Second, "fault-reset"))
 	_, err = upload(ctx, client, make([]byte, 32), func(int) {})
 	fails("checksum", err)

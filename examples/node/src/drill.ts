@@ -12,6 +12,7 @@ import {
   UploadFileRequest,
 } from "../gen/easemob/messaging/v1/messaging_service.js";
 import { answered, chunks, mediaParts, upload } from "./files.js";
+import { waiting } from "./gateway.js";
 import { Problem } from "./problem.js";
 
 const TEN_MB = 10 * 1024 * 1024;
@@ -59,7 +60,7 @@ async function steady(client: MessagingServiceClient, user: string, seconds: num
       const message = { users: { userIds: [user] }, text: { text: nonce } };
       const request = SendMessageRequest.fromPartial({ message, requestId: nonce });
       try {
-        await answered<unknown, SendMessageResponse>((done) => client.sendMessage(request, done)).answer;
+        await answered<unknown, SendMessageResponse>((done) => client.sendMessage(request, waiting(), done)).answer;
         console.log(`ok ${nonce}`);
       } catch (error) {
         console.log(`failed ${nonce} ${Problem.of(error as ServiceError)}`);

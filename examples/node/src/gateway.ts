@@ -26,6 +26,11 @@ export function connect(key = callerKey()): MessagingServiceClient {
   return new MessagingServiceClient(url.host, credentials.combineChannelCredentials(tls, withKey), options);
 }
 
+/** Metadata of a call that waits for a connection: grpc-js does not look for this in the service config. */
+export function waiting(): Metadata {
+  return new Metadata({ waitForReady: true });
+}
+
 function callerKey(): string | undefined {
   const file = process.env.EASEMOB_GATEWAY_KEY_FILE;
   return file ? readFileSync(file, "utf8").trim() : process.env.EASEMOB_GATEWAY_KEY;

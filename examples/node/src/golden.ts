@@ -10,10 +10,9 @@ import {
   SendMessagesRequest,
   type SendMessagesResponse,
 } from "../gen/easemob/messaging/v1/messaging_service.js";
-import { Metadata } from "@grpc/grpc-js";
 import { drill } from "./drill.js";
 import { answered, CONTENT, download, sendMedia, upload, uploadParts } from "./files.js";
-import { connect } from "./gateway.js";
+import { connect, waiting } from "./gateway.js";
 import { Problem } from "./problem.js";
 
 const say = (what: string, outcome: unknown): void => console.log(`${what}: ${outcome}`);
@@ -35,7 +34,7 @@ export function send(
   // Left out, it is that of the service config.
   const options = seconds === undefined ? {} : { deadline: Date.now() + seconds * 1000 };
   return answered<unknown, SendMessageResponse>((done) =>
-    client.sendMessage(request, new Metadata(), options, done),
+    client.sendMessage(request, waiting(), options, done),
   ).answer;
 }
 
@@ -129,7 +128,7 @@ async function deadline(client: MessagingServiceClient): Promise<void> {
 
 async function errors(client: MessagingServiceClient): Promise<void> {
   await fails("wrong fields", send(client, text("", "bob", "")));
-  await fails("quota", send(client, text("hello", "fault-429"), 3));
+  await fails("quota", send(client, text("hello", "fault-429"), 2.5));
   await fails("in doubt", send(client, text("hello", "fault-reset")));
   await fails("checksum", upload(client, uploadParts(() => {}, Buffer.alloc(32))));
   const { uploaded } = await fails("refused after the upload", sendMedia(client, "fault-403"));

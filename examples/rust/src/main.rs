@@ -306,7 +306,7 @@ async fn errors(client: &mut Client) -> Result<()> {
     fails(
         "quota",
         client
-            .send_message(within(Duration::from_secs(3), "fault-429"))
+            .send_message(within(Duration::from_millis(2500), "fault-429"))
             .await,
     )?;
     fails(

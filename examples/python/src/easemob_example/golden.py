@@ -108,7 +108,7 @@ def deadline(stub: MessagingServiceStub) -> None:
 
 def errors(stub: MessagingServiceStub) -> None:
     fails("wrong fields", lambda: stub.SendMessage(text("", "bob", "")))
-    fails("quota", lambda: stub.SendMessage(text("hello", "fault-429"), timeout=3))
+    fails("quota", lambda: stub.SendMessage(text("hello", "fault-429"), timeout=2.5))
     fails("in doubt", lambda: stub.SendMessage(text("hello", "fault-reset")))
     wrong = upload_parts("cat.bin", sha256=bytes(32))
     fails("checksum", lambda: stub.UploadFile(wrong))

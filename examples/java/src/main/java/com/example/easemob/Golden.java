@@ -184,7 +184,7 @@ public final class Golden {
 
   private void errors() throws Exception {
     fails("wrong fields", () -> stub.sendMessage(text("", "bob", "")));
-    fails("quota", () -> stub.withDeadlineAfter(3, TimeUnit.SECONDS).sendMessage(text("hello", "fault-429")));
+    fails("quota", () -> stub.withDeadlineAfter(2500, TimeUnit.MILLISECONDS).sendMessage(text("hello", "fault-429")));
     fails("in doubt", () -> stub.sendMessage(text("hello", "fault-reset")));
     fails("checksum", () -> Transfer.upload(stub, ByteString.copyFrom(new byte[32]), percent -> {}));
     Problem problem = fails("refused after the upload", () -> Transfer.sendMedia(stub, "fault-403"));
