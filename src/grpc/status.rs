@@ -235,11 +235,14 @@ impl From<Problem> for Status {
             details.message.clone(),
             details.encode_to_vec().into(),
         );
-        // Clients that retry by themselves listen to this before they look at the code.
+        // Clients that retry by themselves listen to this before they look at the code: given a wait, grpc-java
+        // repeats whatever code it has. So the others have theirs in RetryInfo alone, for the caller to decide.
         let pushback = match (problem.state(), problem.retry_after) {
             (SendState::MaybeSent, _) => Some("-1".to_owned()),
-            (_, Some(wait)) => Some(wait.as_millis().to_string()),
-            (_, None) => None,
+            (_, Some(wait)) if problem.code == Code::Unavailable => {
+                Some(wait.as_millis().to_string())
+            }
+            _ => None,
         };
         if let Some(value) = pushback.and_then(|ms| MetadataValue::try_from(ms).ok()) {
             status
@@ -481,10 +484,20 @@ mod tests {
         assert_eq!(info.metadata["send_state"], "NOT_SENT");
         let wait = details.retry_info().unwrap().retry_delay;
         assert_eq!(wait, Some(Duration::from_millis(1_500)));
-        assert_eq!(
-            status.metadata().get("grpc-retry-pushback-ms").unwrap(),
-            "1500"
-        );
+    }
+
+    #[test]
+    fn only_what_clients_repeat_by_themselves_has_a_pushback() {
+        let pushback = |kind| {
+            let error = easemob::Error::new(kind, "no");
+            let status = Status::from(Problem::from(
+                &error.with_retry_after(Duration::from_millis(1_500)),
+            ));
+            let value = status.metadata().get("grpc-retry-pushback-ms");
+            value.map(|ms| ms.to_str().unwrap().to_owned())
+        };
+        assert_eq!(pushback(Kind::Unreachable).as_deref(), Some("1500"));
+        assert_eq!(pushback(Kind::QuotaExceeded), None);
     }
 
     #[test]

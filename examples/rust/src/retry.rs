@@ -1,7 +1,7 @@
-//! What the service config says for SendMessage, since tonic reads none: UNAVAILABLE, and nothing else, is
-//! tried again. Only for requests with an ID: where the connection broke in mid-call, the first may have arrived.
+//! What the service config says for SendMessage, since tonic reads none: UNAVAILABLE is tried again, and
+//! what tonic itself did not send. Only for requests with an ID: where the connection broke in mid-call, the first may have arrived.
 
-use std::{future::Future, time::Duration};
+use std::{error::Error as _, future::Future, time::Duration};
 
 use tokio::time::{sleep, timeout};
 use tonic::{Code, Response, Status};
@@ -18,7 +18,7 @@ where
         loop {
             tried += 1;
             match call().await {
-                Err(status) if status.code() == Code::Unavailable => {
+                Err(status) if may_be_repeated(&status) => {
                     // No connection counts for no attempt, as with waitForReady.
                     let connected = status.metadata().contains_key("x-trace-id");
                     if connected && tried >= ATTEMPTS {
@@ -32,6 +32,13 @@ where
     };
     let late = |_| Err(Status::deadline_exceeded("no answer in time"));
     timeout(DEADLINE, attempts).await.unwrap_or_else(late)
+}
+
+/// tonic's word for a request whose connection closed before it was sent is CANCELLED; the gateway never
+/// says so, and then there is a cause in this process.
+fn may_be_repeated(status: &Status) -> bool {
+    let unsent = status.code() == Code::Cancelled && status.source().is_some();
+    unsent || status.code() == Code::Unavailable
 }
 
 /// What the gateway asks for, or up to 0.1 s, 0.2 s, 0.4 s …, at random.
