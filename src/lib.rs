@@ -18,6 +18,7 @@ pub mod delivery;
 
 // FLOOR 2: the one way out.
 pub mod easemob;
+pub mod quota;
 pub mod store;
 
 // FLOOR 1: what we talk about; no I/O.

@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    App, credentials,
+    App, Quota, credentials,
     outside::{Outside, Place},
 };
 use crate::invalid::Field;
@@ -93,6 +93,8 @@ pub struct Config {
     pub ca_file: Option<PathBuf>,
     /// Easemob's limits for this app.
     pub limits: Limits,
+    /// Easemob's quotas for this app. 0 switches one off.
+    pub quota: Quota,
     /// How long the calls to Easemob may take.
     pub timeouts: Timeouts,
 }
@@ -241,6 +243,7 @@ pub(super) fn check(name: &str, config: &Config, field: Field<'_>) -> Option<App
         public_base_url: format!("{public_base_url}{prefix}"),
         credentials,
         limits: config.limits.clone(),
+        quota: config.quota.clone(),
         timeouts: config.timeouts.clone(),
         treat_503_as_not_sent: config.treat_503_as_not_sent,
         token_unit_ms: match config.token_unit {

@@ -3,6 +3,7 @@
 mod config;
 mod credentials;
 mod outside;
+mod quota;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -10,6 +11,7 @@ pub use self::{
     config::{Config, CredentialKind, Limits, ProxyUrl, Timeouts},
     credentials::Credentials,
     outside::Outside,
+    quota::{FileQuota, GroupQuota, Quota, TargetQuota, UserQuota},
 };
 use crate::{id::FileId, invalid::Field};
 
@@ -26,6 +28,8 @@ pub struct App {
     pub credentials: Credentials,
     /// What Easemob takes from this app.
     pub limits: Limits,
+    /// How much of it in a time.
+    pub quota: Quota,
     /// How long its calls may take.
     pub timeouts: Timeouts,
     /// Whether Easemob's 503 is taken as proof that nothing was sent.

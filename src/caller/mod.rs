@@ -53,6 +53,11 @@ impl Caller {
         &self.0.name
     }
 
+    /// The name, to be kept.
+    pub fn shared_name(&self) -> Arc<str> {
+        Arc::clone(&self.0.name)
+    }
+
     /// Whether it is nobody in particular: no caller is asked who it is.
     pub fn is_anonymous(&self) -> bool {
         self.0.apps.is_none()

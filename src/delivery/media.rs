@@ -7,10 +7,12 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Deadline, Delivery, Failure, Order, Sent, Shares,
+    Deadline, Delivery, Failure, Order, Sent, Shares, asker,
     ledger::{Request, Start},
     part::Route,
     share::Place,
+    split::split,
+    turn::quota_kind,
 };
 use crate::{
     app::App,
@@ -21,6 +23,7 @@ use crate::{
     message::MediaMessage,
     metrics,
     proto::{FileRef, file_ref::Location},
+    quota::{self, Turn},
     store,
     trace::{Span, SpanKind},
 };
@@ -179,7 +182,7 @@ impl Delivery {
     /// Stores a file.
     pub async fn upload(&self, order: UploadOrder) -> Result<StoredFile, Failure> {
         let _places = self.upload_places(&order.app)?;
-        let work = self.store(&order.app, &order.store, &order.upload);
+        let work = self.store(&order, &order.store);
         self.bounded(order.deadline, work).await
     }
 
@@ -202,6 +205,7 @@ impl Delivery {
             return Ok(running.remaining(order.message.stand_in()).known);
         }
         let (_request, transfer) = self.upload_places(&order.file.app)?;
+        self.has_quota_for(&order)?;
         let work = self.store_both(&order, begun.as_ref(), files);
         let work = self.bounded(order.file.deadline, work);
         match &begun {
@@ -216,6 +220,33 @@ impl Delivery {
     fn upload_places(&self, app: &App) -> Result<(Place, Place), Failure> {
         let request = self.requests.take(&app.name)?;
         Ok((request, self.transfers.places.take(&app.name)?))
+    }
+
+    /// Refuses a message before its upload that would be refused after it.
+    fn has_quota_for(&self, order: &MediaOrder) -> Result<(), Failure> {
+        let UploadOrder {
+            app,
+            caller,
+            deadline,
+            ..
+        } = &order.file;
+        let quotas = &self.route(app).upstream.quotas;
+        let message = order.message.stand_in();
+        let kind = quota_kind(message.target.kind);
+        let parts = split(message, &app.limits, quotas.largest_call(kind));
+        let calls: Vec<u64> = parts.iter().map(|part| part.len() as u64).collect();
+        let until = Instant::now() + order.send_timeout;
+        let until = deadline.map_or(until, |deadline| deadline.answer_by());
+        quotas.admit(kind, &asker(caller), &calls, until)?;
+        Ok(())
+    }
+
+    /// A turn in the quota for files. What would wait for longer than an idle caller may is refused.
+    async fn file_turn(&self, app: &App, caller: &Caller) -> Result<Turn, Failure> {
+        let until = Instant::now() + self.transfers.config.upload_idle_timeout;
+        let quotas = &self.route(app).upstream.quotas;
+        let admission = quotas.admit(quota::Kind::Files, &asker(caller), &[1], until)?;
+        Ok(admission.turn(1, None).await)
     }
 
     async fn begin_upload(&self, order: &MediaOrder) -> Result<Option<Start>, Failure> {
@@ -282,7 +313,7 @@ impl Delivery {
         which: Section,
         known: Option<&store::StoredFile>,
     ) -> Result<StoredFile, Failure> {
-        let UploadOrder { app, upload, .. } = &order.file;
+        let upload = &order.file.upload;
         let (store, declared) = match which {
             Section::Thumbnail => (&order.thumbnail.0, order.thumbnail.1),
             Section::File => (&order.file.store, order.declared),
@@ -292,9 +323,9 @@ impl Delivery {
             return compare(upload, known, declared).await;
         }
         match begun {
-            None => self.store(app, store, upload).await,
+            None => self.store(&order.file, store).await,
             Some(Start::Run(run, _)) => {
-                let stored = self.store(app, store, upload).await?;
+                let stored = self.store(&order.file, store).await?;
                 run.stored(which, stored.to_record()).await;
                 Ok(stored)
             }
@@ -338,14 +369,9 @@ impl Delivery {
     }
 
     /// One file. Not tried again: its bytes are gone.
-    async fn store(
-        &self,
-        app: &App,
-        store: &Store,
-        upload: &SharedUpload,
-    ) -> Result<StoredFile, Failure> {
+    async fn store(&self, order: &UploadOrder, store: &Store) -> Result<StoredFile, Failure> {
         let span = Span::of_current(SpanKind::Internal, "upload file");
-        let stored = span.clone().scope(self.store_in_span(app, store, upload));
+        let stored = span.clone().scope(self.store_in_span(order, store));
         let stored = stored.await;
         span.record(|span| match &stored {
             Ok(stored) => {
@@ -360,12 +386,18 @@ impl Delivery {
 
     async fn store_in_span(
         &self,
-        app: &App,
+        order: &UploadOrder,
         store: &Store,
-        upload: &SharedUpload,
     ) -> Result<StoredFile, Failure> {
+        let UploadOrder {
+            app,
+            caller,
+            upload,
+            ..
+        } = order;
         let route = self.route(app);
         let token = route.upstream.tokens.ready().await?;
+        let _turn = self.file_turn(app, caller).await?;
         let stored = route
             .client
             .store(store, upload, &token, self.transfers.config())
@@ -409,7 +441,7 @@ impl Delivery {
     /// Opens a file, or the thumbnail of an image, for reading.
     pub async fn download(
         &self,
-        app: &App,
+        (app, caller): (&App, &Caller),
         file: &FileId,
         secret: Option<&str>,
         thumbnail: bool,
@@ -426,6 +458,7 @@ impl Delivery {
                 .open(file, secret, thumbnail, token, timeout)
                 .await
         };
+        let _turn = self.file_turn(app, caller).await?;
         let opened = async {
             let token = route.upstream.tokens.ready().await?;
             match open(&token).await {

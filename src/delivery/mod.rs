@@ -33,7 +33,6 @@ use self::{
     ledger::{Request, Run, Start},
     part::{Part, Route},
     tally::{Asked, Settled, Tally},
-    turn::{QueueFull, Turns},
 };
 use crate::{
     app::App,
@@ -43,6 +42,7 @@ use crate::{
     message::{self, Message},
     metrics::Metrics,
     proto::ErrorReason,
+    quota::{Asker, Refusal},
     store::{self, Store},
     trace::{Span, SpanKind},
 };
@@ -128,6 +128,14 @@ pub enum Failure {
     /// The request ID cannot be remembered, and so nothing is sent under it.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// The app's quota at Easemob has no room for it in time.
+    #[error("the app's quota has no room for it before the deadline")]
+    Quota {
+        /// When to ask again; none where waiting does not help.
+        retry_after: Option<std::time::Duration>,
+        /// The time that it needs.
+        needs: Option<std::time::Duration>,
+    },
     /// The gateway has no place for it.
     #[error("the gateway has too many sends to this app under way")]
     Overloaded,
@@ -158,6 +166,10 @@ impl Failure {
 
 impl Delivery {
     /// A delivery over its own connections to Easemob. The rest of the way is what all shards share.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts that it uses, each once: no bag of shared state"
+    )]
     pub fn new(
         upstreams: impl IntoIterator<Item = Arc<Upstream>>,
         config: &Config,
@@ -171,7 +183,7 @@ impl Delivery {
         let routes = upstreams.into_iter().map(|upstream| {
             let route = Route {
                 client: Client::new(&upstream.app, &metrics.calls)?,
-                turns: Turns::new(config),
+                places: config.places(&metrics.gauges, &upstream.app.name),
                 downloaded: metrics.calls.bytes(&upstream.app.name, "download"),
                 wait: metrics.calls.wait(&upstream.app.name),
                 recipients: metrics.recipients(&upstream.app.name).with_kinds(
@@ -181,7 +193,6 @@ impl Delivery {
                 request_ids: metrics.request_ids(&upstream.app.name),
                 upstream: Arc::clone(&upstream),
             };
-            route.turns.observe(&metrics.gauges, &upstream.app.name);
             Ok((Arc::clone(&upstream.app.name), Arc::new(route)))
         });
         Ok(Self {
@@ -249,6 +260,7 @@ impl Delivery {
     async fn send_parts(&self, order: Order, run: Option<(&Run, Vec<u32>)>) -> Sent {
         let Order {
             app,
+            caller,
             message,
             resend_maybe_sent,
             deadline,
@@ -256,12 +268,18 @@ impl Delivery {
         } = order;
         let route = self.route(&app);
         let message = Arc::new(message);
-        // In the queue from the start, and as a whole: what waits for a token takes room as well.
-        let admission = match route.turns.admit() {
+        let kind = turn::quota_kind(message.target.kind);
+        let most = route.upstream.quotas.largest_call(kind);
+        let recipients = split::split(&message, &app.limits, most);
+        // As a whole, before its first call: what waits for a token is in the queue as well.
+        let calls: Vec<u64> = recipients.iter().map(|part| part.len() as u64).collect();
+        let quotas = &route.upstream.quotas;
+        let admission = match quotas.admit(kind, &asker(&caller), &calls, deadline.answer_by()) {
             Ok(admission) => Arc::new(admission),
-            Err(QueueFull) => return Sent::none(&message, Failure::Overloaded),
+            Err(refusal) => {
+                return Sent::none(&message, refusal.into());
+            }
         };
-        let recipients = split::split(&message, &app.limits);
         let first_bytes: Vec<_> = recipients.iter().map(|_| FirstByte::default()).collect();
         let tally = |i: usize| Tally::new(route, &message, &recipients[i], &first_bytes[i]);
         let parts = (0..recipients.len()).map(|i| {
@@ -304,6 +322,30 @@ impl Delivery {
         self.routes
             .get(&app.name)
             .expect("there is a route for every app of the gateway")
+    }
+}
+
+/// The caller as its share of a quota knows it.
+fn asker(caller: &Caller) -> Asker {
+    Asker {
+        name: caller.shared_name(),
+        weight: caller.weight().get(),
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::TooLate { retry_after, needs } => Self::Quota {
+                retry_after,
+                needs: Some(needs),
+            },
+            Refusal::NeverFits => Self::Quota {
+                retry_after: None,
+                needs: None,
+            },
+            Refusal::QueueFull => Self::Overloaded,
+        }
     }
 }
 

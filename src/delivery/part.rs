@@ -2,27 +2,36 @@
 
 use std::{ops::Range, sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep_until, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Failure, Outcome,
     ledger::Held,
     retry::{Retry, Stage, Step},
-    turn::{Admission, Turn, Turns},
+    turn::quota_kind,
     upstream::Upstream,
 };
 use crate::{
     easemob::{self, Client, FirstByte, Kind, Token},
     message::Message,
-    metrics, trace,
+    metrics,
+    quota::{Admission, Turn},
+    trace,
 };
+
+/// How long before its caller is answered a part gives up waiting for its turn: so that what it waited for is told.
+const BEFORE_ANSWER: Duration = Duration::from_millis(2);
 
 /// The way to Easemob for one app, on one shard.
 #[derive(Debug)]
 pub(super) struct Route {
     pub(super) client: Client,
-    pub(super) turns: Turns,
+    /// Leave to have a call under way on this shard.
+    pub(super) places: Arc<Semaphore>,
     pub(super) upstream: Arc<Upstream>,
     pub(super) downloaded: metrics::Bytes,
     pub(super) wait: metrics::Wait,
@@ -42,8 +51,7 @@ pub(super) struct Part {
     pub(super) answer_by: Instant,
     pub(super) resend_maybe_sent: bool,
     pub(super) closing: CancellationToken,
-    /// The message's room in the queue, until the last of its parts has ended.
-    #[expect(dead_code, reason = "held")]
+    /// The message's turns, this part's among them.
     pub(super) admission: Arc<Admission>,
     /// What the request ID's record is told; none where the request has no ID.
     pub(super) held: Option<Held>,
@@ -128,26 +136,42 @@ impl Part {
         outcome.map_err(|failure| (Stage::Attempt, failure))
     }
 
-    /// Waits until the part may go: the quota is not used up, there is a place, and Easemob can be
-    /// reached as far as is known.
+    /// Waits until the part may go: the quota has room, there is a place, and Easemob can be reached as
+    /// far as is known. Where that comes too late, the cause is told and not the deadline.
     async fn turn(&self) -> Result<Turn, Failure> {
         let Upstream {
-            pauses, breaker, ..
+            pauses,
+            breaker,
+            quotas,
+            ..
         } = &*self.route.upstream;
         let kind = self.message.target.kind;
-        loop {
-            while let Some(pause) = pauses.of(kind) {
-                if pause.until >= self.answer_by {
-                    return Err(pause.refusal().into());
+        let paused = || {
+            pauses
+                .of(kind)
+                .filter(|pause| pause.until >= self.answer_by)
+        };
+        if let Some(pause) = paused() {
+            return Err(pause.refusal().into());
+        }
+        let messages = self.recipients.len() as u64;
+        let turn = self.admission.turn(messages, Some(&self.route.places));
+        match timeout_at(self.answer_by - BEFORE_ANSWER, turn).await {
+            Ok(turn) => {
+                if let Err(wait) = breaker.admit() {
+                    turn.not_sent();
+                    return Err(unreachable(wait));
                 }
-                sleep_until(pause.until).await;
+                Ok(turn)
             }
-            let turn = self.route.turns.turn().await;
-            // It may have begun while the part waited for its place.
-            if pauses.of(kind).is_none() {
-                breaker.admit().map_err(unreachable)?;
-                return Ok(turn);
-            }
+            Err(_elapsed) => Err(match paused() {
+                Some(pause) => pause.refusal().into(),
+                None if quotas.has_room(quota_kind(kind), messages) => Failure::DeadlineExceeded,
+                None => Failure::Quota {
+                    retry_after: None,
+                    needs: None,
+                },
+            }),
         }
     }
 
@@ -174,7 +198,12 @@ impl Part {
             Err(error) if error.kind == Kind::Unreachable => breaker.failed(),
             _ => breaker.connected(),
         }
-        drop(turn);
+        match &outcome {
+            Err(error) if error.kind.may_have_taken_effect() => drop(turn),
+            Err(error) if error.answer.is_some() => turn.refused(),
+            Err(_never_arrived) => turn.not_sent(),
+            Ok(_) => drop(turn),
+        }
         Ok(outcome?)
     }
 
@@ -211,7 +240,13 @@ impl Part {
     fn pause(&self, failure: &Failure) -> Instant {
         let kind = self.message.target.kind;
         match failure {
-            Failure::Easemob(refusal) => self.route.upstream.pauses.begin(kind, refusal),
+            Failure::Easemob(refusal) => {
+                let until = self.route.upstream.pauses.begin(kind, refusal);
+                let wait = until.saturating_duration_since(Instant::now());
+                let quotas = &self.route.upstream.quotas;
+                quotas.pause(quota_kind(kind), wait);
+                until
+            }
             _ => Instant::now(),
         }
     }

@@ -17,6 +17,7 @@ impl Failure {
             },
             Self::DeadlineExceeded => ErrorReason::DeadlineExceeded,
             Self::RequestIdReused => ErrorReason::RequestIdReused,
+            Self::Quota { .. } => ErrorReason::QuotaExceeded,
             Self::Store(store::Error::Full { .. }) | Self::Overloaded => ErrorReason::Overloaded,
             Self::ShuttingDown => ErrorReason::ShuttingDown,
             Self::Internal => ErrorReason::Internal,

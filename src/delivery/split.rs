@@ -1,4 +1,4 @@
-//! Recipients → parts: as many to a call as Easemob takes, by number and by size.
+//! Recipients → parts: as many to a call as Easemob takes, by number, by size and by quota.
 
 use std::ops::Range;
 
@@ -6,8 +6,8 @@ use crate::{app::Limits, message::Message};
 
 /// Which of a message's recipients each part has, in their order. Every part has at least one: whether
 /// the message fits with a single recipient is checked before.
-pub(super) fn split(message: &Message, limits: &Limits) -> Vec<Range<usize>> {
-    let most = message.target.kind.max_recipients();
+pub(super) fn split(message: &Message, limits: &Limits, quota: usize) -> Vec<Range<usize>> {
+    let most = message.target.kind.max_recipients().min(quota);
     let room = match limits.request_bytes {
         0 => usize::MAX,
         // The first recipient needs no comma.
@@ -71,7 +71,7 @@ mod tests {
     }
 
     fn lengths(message: &Message) -> Vec<usize> {
-        let parts = split(message, &limit(0));
+        let parts = split(message, &limit(0), usize::MAX);
         parts.into_iter().map(|part| part.len()).collect()
     }
 
@@ -106,7 +106,7 @@ mod tests {
         ) {
             let ids = lengths.iter().enumerate().map(|(i, &length)| format!("{i:0>length$}"));
             let message = users(ids);
-            let parts = split(&message, &limit(request_bytes));
+            let parts = split(&message, &limit(request_bytes), usize::MAX);
             let recipients = &message.target.recipients;
             let mut next = 0;
             for part in parts {

@@ -1,9 +1,17 @@
-//! What all shards share of one app's way to Easemob: its tokens, and how it fares.
+//! What all shards share of one app's way to Easemob: its tokens, its quotas, and how it fares.
 
 use std::sync::Arc;
 
-use super::{breaker::Breaker, pause::Pauses, retry::Budget};
-use crate::{app::App, easemob::Tokens};
+use opentelemetry::KeyValue;
+use tokio::runtime::Handle;
+
+use super::{Config, breaker::Breaker, pause::Pauses, retry::Budget};
+use crate::{
+    app::App,
+    easemob::Tokens,
+    metrics::{Gauge, Gauges},
+    quota::{Kind, Quotas, Use},
+};
 
 /// One app's way to Easemob, as far as all shards share it.
 #[derive(Debug)]
@@ -13,12 +21,22 @@ pub struct Upstream {
     pub(super) budget: Budget,
     pub(super) breaker: Breaker,
     pub(super) pauses: Pauses,
+    pub(super) quotas: Arc<Quotas>,
 }
 
 impl Upstream {
-    /// For an app, with its tokens.
-    pub fn new(app: Arc<App>, tokens: Arc<Tokens>) -> Arc<Self> {
+    /// For an app, with its tokens, to be used by so many shards. Its time is kept on `runtime`, which must not be a shard's.
+    pub fn new(
+        app: Arc<App>,
+        tokens: Arc<Tokens>,
+        (config, shards): (&Config, usize),
+        runtime: &Handle,
+        gauges: &Gauges,
+    ) -> Arc<Self> {
+        let quotas = Arc::new(Quotas::new(&app.quota, config.admitted(shards), runtime));
+        observe(&quotas, &app.name, config.queue, gauges);
         Arc::new(Self {
+            quotas,
             app,
             tokens,
             budget: Budget::new(),
@@ -35,5 +53,37 @@ impl Upstream {
     /// Its tokens.
     pub fn tokens(&self) -> &Arc<Tokens> {
         &self.tokens
+    }
+}
+
+/// Has metrics tell how much of each quota is used, and how many wait for it.
+#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
+fn observe(quotas: &Arc<Quotas>, app: &str, queue: usize, gauges: &Gauges) {
+    let app = KeyValue::new("app", app.to_owned());
+    let all = Arc::downgrade(quotas);
+    gauges.observe_places(
+        (Gauge::QueueActive, Gauge::QueueLimit),
+        std::slice::from_ref(&app),
+        queue,
+        move || {
+            let Some(quotas) = all.upgrade() else {
+                return 0;
+            };
+            Kind::ALL
+                .map(|kind| quotas.usage(kind).waiting)
+                .iter()
+                .sum()
+        },
+    );
+    for kind in Kind::ALL {
+        let attributes = [app.clone(), KeyValue::new("kind", kind.name())];
+        let usage = |read: fn(Use) -> u64| {
+            let quotas = Arc::downgrade(quotas);
+            move || Some(read(quotas.upgrade()?.usage(kind)) as f64)
+        };
+        gauges.observe(Gauge::QuotaUsed, &attributes, usage(|usage| usage.used));
+        gauges.observe(Gauge::QuotaLimit, &attributes, usage(|usage| usage.limit));
+        let waiting = usage(|usage| usage.waiting as u64);
+        gauges.observe(Gauge::QuotaWaiting, &attributes, waiting);
     }
 }

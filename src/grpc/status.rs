@@ -262,6 +262,19 @@ impl From<&Failure> for Problem {
         };
         match failure {
             Failure::Overloaded => problem.with_retry_after(Duration::from_secs(1)),
+            Failure::Quota {
+                retry_after: Some(wait),
+                ..
+            } => problem.with_retry_after(*wait),
+            Failure::Quota {
+                needs: Some(needs), ..
+            } => Self::new(
+                ErrorReason::QuotaExceeded,
+                format!(
+                    "{failure}: the message alone takes {} s of it, so give it a longer deadline or fewer recipients",
+                    needs.as_secs() + 1
+                ),
+            ),
             Failure::Store(store::Error::Full { retry_after }) => {
                 problem.with_retry_after(*retry_after)
             }
@@ -373,6 +386,10 @@ mod tests {
             Failure::Easemob(easemob::Error::new(Kind::Busy, "Easemob answered 503")),
             Failure::DeadlineExceeded,
             Failure::Overloaded,
+            Failure::Quota {
+                retry_after: None,
+                needs: None,
+            },
             Failure::ShuttingDown,
             Failure::Internal,
         ]);

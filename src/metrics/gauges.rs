@@ -33,8 +33,11 @@ gauges! {
     RequestsLimit: "easemob_gateway.requests.limit", "{request}", "Requests that may be under way.";
     CallsActive: "easemob_gateway.calls.active", "{call}", "Sends that have their turn, by app.";
     CallsLimit: "easemob_gateway.calls.limit", "{call}", "Sends that may have their turn at once, by app.";
-    QueueActive: "easemob_gateway.queue.active", "{send}", "Sends that wait for a token or their turn, by app.";
-    QueueLimit: "easemob_gateway.queue.limit", "{send}", "Sends that may wait, by app.";
+    QueueActive: "easemob_gateway.queue.active", "{call}", "Calls that wait for a token or their turn, by app.";
+    QueueLimit: "easemob_gateway.queue.limit", "{message}", "Messages of one caller that may wait, by app.";
+    QuotaUsed: "easemob_gateway.quota.used", "{message}", "Messages that count against Easemob's quota now (of files: calls), by app and kind.";
+    QuotaWaiting: "easemob_gateway.quota.waiting", "{call}", "Calls that wait for their turn, by app and kind.";
+    QuotaLimit: "easemob_gateway.quota.limit", "{message}", "Messages that Easemob's quota allows in its time (of files: calls), by app and kind; 0 where it is switched off.";
     TransfersActive: "easemob_gateway.transfers.active", "{transfer}", "Uploads and downloads under way.";
     TransfersLimit: "easemob_gateway.transfers.limit", "{transfer}", "Uploads and downloads that may be under way.";
     ConnectionsActive: "easemob_gateway.connections.active", "{connection}", "Connections being served.";

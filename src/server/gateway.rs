@@ -14,7 +14,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Config, DrainReport, GrpcService, Listener, Readiness, Shard, Watch, serve};
+use super::{
+    Config, DrainReport, GrpcService, Listener, Readiness, Shard, Watch, serve, serve::shard_count,
+};
 use crate::{
     app::{App, Apps},
     caller::{self, Callers},
@@ -59,12 +61,20 @@ impl Gateway {
         registry: Registry,
     ) -> anyhow::Result<Self> {
         let runtime = Handle::try_current()?;
+        let shards = shard_count(&config);
         let upstreams: Result<Vec<_>, easemob::SetupError> = apps
             .iter()
             .map(|app| {
                 let Metrics { calls, gauges, .. } = registry.metrics();
                 let tokens = easemob::tokens(app, runtime.clone(), calls, gauges)?;
-                Ok(Upstream::new(Arc::clone(app), tokens))
+                let app = Arc::clone(app);
+                Ok(Upstream::new(
+                    app,
+                    tokens,
+                    (&delivery, shards),
+                    &runtime,
+                    gauges,
+                ))
             })
             .collect();
         let names = || apps.iter().map(|app| Arc::clone(&app.name));

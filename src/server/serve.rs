@@ -184,7 +184,7 @@ async fn drain(shards: Shards, rules: &Rules) -> DrainReport {
     report
 }
 
-fn shard_count(config: &Config) -> usize {
+pub(super) fn shard_count(config: &Config) -> usize {
     config
         .shards
         // Unknown on odd systems only; one always works.

@@ -433,7 +433,7 @@ async fn a_stored_file_is_sent_later_without_its_bytes() {
         .run(&[&words[..], &rest[..], &["--to", "bob"]].concat())
         .await;
     ran.is(0);
-    assert_eq!(world.sandbox.files().len(), 2);
+    assert_eq!(world.sandbox.files().len(), 1);
     assert_eq!(world.sandbox.messages()[0].body()["size"]["width"], 64);
 }
 

@@ -62,7 +62,7 @@ async fn download_checked(
     let secret = Some(&*secret).filter(|secret| !secret.is_empty());
     messaging
         .delivery
-        .download(&app, &id, secret, request.thumbnail)
+        .download((&app, &caller), &id, secret, request.thumbnail)
         .await
         .map_err(|failure| Problem::from(&failure))
 }

@@ -7,8 +7,9 @@ use easemob_gateway::{
     caller::{Mode, Reflection},
     proto::{
         self, DownloadFileRequest, FILE_DESCRIPTOR_SET, MediaHeader, SendMediaMessageRequest,
-        SendMessageRequest, SendMessagesRequest, UploadFileHeader, UploadFileRequest,
-        file_ref::Location, send_media_message_request as media, upload_file_request as upload,
+        SendMessageRequest, SendMessagesRequest, SendMessagesResponse, UploadFileHeader,
+        UploadFileRequest, file_ref::Location, send_media_message_request as media,
+        send_messages_response, upload_file_request as upload,
     },
 };
 use prost::Message as _;
@@ -26,9 +27,6 @@ use crate::support::{
 const UNAUTHENTICATED: i32 = Code::Unauthenticated as i32;
 const PERMISSION_DENIED: i32 = Code::PermissionDenied as i32;
 const UNIMPLEMENTED: i32 = Code::Unimplemented as i32;
-
-/// In the contract, and not served yet.
-const TO_COME: &[&str] = &["SendMessages"];
 
 /// Paths of all methods in the contract.
 fn methods() -> BTreeSet<String> {
@@ -163,17 +161,22 @@ async fn every_method_asks_who_calls_and_for_which_app() {
         let mut refusals = BTreeSet::new();
         for app in ["support", "no-such-app", "Shop", ""] {
             let answer = calls.call(&path, &metadata, &request(&path, app)).await;
-            let expected = if TO_COME.contains(&name) {
-                UNIMPLEMENTED
-            } else {
-                PERMISSION_DENIED
+            let refusal = match name {
+                "SendMessages" => refusal_in_stream(&answer),
+                _ => {
+                    assert_eq!(
+                        answer.status(),
+                        Some(PERMISSION_DENIED),
+                        "{name} for {app:?}"
+                    );
+                    // The trace is the call's own, and says nothing of the app.
+                    let mut headers = answer.headers;
+                    headers.retain(|(name, _)| name != "x-trace-id");
+                    format!("{headers:?}")
+                }
             };
-            assert_eq!(answer.status(), Some(expected), "{name} for {app:?}");
             if !app.is_empty() {
-                // The trace is the call's own, and says nothing of the app.
-                let mut headers = answer.headers;
-                headers.retain(|(name, _)| name != "x-trace-id");
-                refusals.insert(headers);
+                refusals.insert(refusal);
             }
         }
         assert_eq!(refusals.len(), 1, "forbidden and unknown apps, by {name}");
@@ -184,8 +187,20 @@ async fn every_method_asks_who_calls_and_for_which_app() {
             "{name} for the caller's own app: {answer:?}"
         );
     }
-    // The one message that was allowed.
-    assert_eq!(easemob.messages().len(), 1);
+    // The two that were allowed: SendMessage's, and that of SendMessages.
+    assert_eq!(easemob.messages().len(), 2);
+}
+
+/// Each request on the stream has an answer of its own, which tells what the RPC would have.
+fn refusal_in_stream(answer: &Answer) -> String {
+    assert_eq!(answer.status(), Some(Code::Ok as i32), "{answer:?}");
+    let message = answer.data.get(5..).expect("one answer");
+    let response = SendMessagesResponse::decode(message).unwrap();
+    let Some(send_messages_response::Result::Failure(failure)) = response.result else {
+        panic!("{response:?}")
+    };
+    assert_eq!(failure.reason(), proto::ErrorReason::AppForbidden);
+    format!("{:?}", failure.encode_to_vec())
 }
 
 fn digest_of_amy() -> String {

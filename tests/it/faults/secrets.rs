@@ -266,6 +266,7 @@ async fn neither_logs_nor_errors_hold_secrets_or_content_whatever_happens() {
     proxied.app = "proxied".into();
     look(&client.send_message(proxied.clone()).await.unwrap());
     proxy.down();
+    proxied.request_id = "another".into();
     look(&client.send_message(proxied).await.unwrap_err());
 
     gateway.terminate();

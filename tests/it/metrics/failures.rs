@@ -51,7 +51,9 @@ async fn a_send_in_doubt_is_maybe_sent_and_easemobs_fault() {
 
 #[tokio::test]
 async fn easemobs_quota_is_for_the_operator() {
-    let page = after(Script::read().answer(429, "{}")).await;
+    // One whose wait is longer than anybody has time for: it is not tried again.
+    let limit = r#"{"error_description":"message send reach limit"}"#;
+    let page = after(Script::read().answer(403, limit)).await;
     let told = ["RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED", "operator"];
     let [code, reason, fault] = told;
     assert_told(&page, [code, reason, fault, "not_sent", "quota_exceeded"]);

@@ -40,7 +40,7 @@ async fn sends_under_way_and_waiting_are_told_with_their_limits() {
     let page = Page::of(&gateway).await;
     // Of two shards together.
     assert_eq!(limit(&page, "calls"), (0.0, 2.0));
-    assert_eq!(limit(&page, "queue"), (0.0, 10.0));
+    assert_eq!(limit(&page, "queue"), (0.0, 5.0));
     assert_eq!(limit(&page, "requests"), (0.0, 512.0));
 
     // One connection, so one shard.

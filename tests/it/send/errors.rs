@@ -316,7 +316,6 @@ async fn each_kind_of_target_has_its_own_message_window() {
         groups(Vec::new()),
         groups(ids()),
         rooms(Vec::new()),
-        rooms(ids()),
     ];
     for (i, target) in targets.into_iter().enumerate() {
         let limit = Fault::json(403, "message_send_error", "message send reach limit");
@@ -326,6 +325,13 @@ async fn each_kind_of_target_has_its_own_message_window() {
         assert_eq!(told(&error.unwrap_err()), expected);
         assert_eq!(started.easemob.call_count(SENDS[i]), 1);
     }
+    // Members of groups and of rooms have one quota, which is at rest already: nothing is asked.
+    let error = started
+        .send(request(message(rooms(ids()), text("hi"))))
+        .await;
+    let refusal = told(&error.unwrap_err());
+    assert_eq!(refusal.reason, "QUOTA_EXCEEDED");
+    assert_eq!(started.easemob.call_count(SENDS[4]), 0);
 }
 
 #[tokio::test]

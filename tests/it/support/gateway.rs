@@ -41,6 +41,8 @@ impl Setup {
             app_name: Some("demo".into()),
             client_id: "sandbox-client-id".into(),
             client_secret: Some("sandbox-client-secret".into()),
+            // Tests of the quota set it.
+            quota: no_quota(),
             ..app::Config::default()
         };
         let server = server::Config {
@@ -251,5 +253,28 @@ impl TestGateway {
 impl Drop for TestGateway {
     fn drop(&mut self) {
         self.shutdown.cancel();
+    }
+}
+
+/// Everything may go at once.
+pub fn no_quota() -> app::Quota {
+    let targets = app::TargetQuota {
+        calls_per_second: 0,
+        messages_per_second: 0,
+    };
+    app::Quota {
+        users: app::UserQuota {
+            calls_per_second: 0,
+            messages_per_minute: 0,
+        },
+        groups: app::GroupQuota {
+            calls_per_second: 0,
+            messages_per_second: 0,
+        },
+        chatrooms: targets.clone(),
+        directed: targets,
+        files: app::FileQuota {
+            calls_per_second: 0,
+        },
     }
 }

@@ -1,0 +1,359 @@
+//! Those who wait for their turn at one quota, in fair order.
+//!
+//! Start-time fair queueing: every caller has a clock that advances by what its calls cost, divided by its
+//! weight, and the call with the earliest start goes next. A caller that asks for ten times its share
+//! waits behind its own calls and not before others'. The next in order goes as soon as the quota has room for
+//! it, and nothing smaller passes it meanwhile: so large calls are not passed by for ever.
+//!
+//! Order alone would not do: who takes a whole minute's quota at once leaves nothing for a minute, however fair the
+//! order. So what the others asked for lately is kept for them, up to their shares; only what is left of it
+//! can be taken beyond one's own share.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    time::Instant,
+};
+
+pub(super) use super::flow::Amount;
+use super::{
+    Asker, Turn,
+    flow::{Flow, Waiting},
+};
+
+/// Steps of a caller's clock for one message, at weight 1.
+const STEP: u64 = 1 << 20;
+
+/// Those who wait, by caller.
+#[derive(Debug)]
+pub(super) struct Line {
+    flows: HashMap<Arc<str>, Flow>,
+    /// Sum of the callers' weights.
+    weights: u64,
+    /// Where the clocks stand: the start of the call that went last.
+    clock: u64,
+    waiting: usize,
+    /// The messages that may go in `length`; none where they are not limited.
+    limit: Option<u64>,
+    length: Duration,
+    tidied: Instant,
+}
+
+/// The call that goes next, once the quota has room for it.
+#[derive(Debug)]
+pub(super) struct Next {
+    caller: Arc<str>,
+    index: usize,
+    pub(super) messages: u64,
+    place: Option<OwnedSemaphorePermit>,
+}
+
+impl Line {
+    pub(super) fn new(limit: Option<u64>, length: Duration) -> Self {
+        Self {
+            flows: HashMap::new(),
+            weights: 0,
+            clock: 0,
+            waiting: 0,
+            limit,
+            length,
+            tidied: Instant::now(),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting == 0
+    }
+
+    /// Calls that were admitted and have not gone.
+    pub(super) fn backlog(&self) -> u64 {
+        self.flows.values().map(|flow| flow.backlog.calls).sum()
+    }
+
+    /// Notes that a caller asks, granted or not. How many of its messages wait already, and whether it was told
+    /// to come back now.
+    pub(super) fn ask(&mut self, asker: &Asker, amount: Amount, now: Instant) -> (usize, bool) {
+        self.tidy(now);
+        let length = self.length;
+        let flow = self
+            .flows
+            .entry(Arc::clone(&asker.name))
+            .or_insert_with(|| Flow::new(length));
+        let weight = u64::from(asker.weight).max(1);
+        // 0 where it is new.
+        self.weights = self.weights - flow.weight + weight;
+        flow.weight = weight;
+        flow.asked.charge(amount.messages);
+        flow.asked.end(amount.messages, now, now);
+        (flow.admitted, flow.redeem_promise(now))
+    }
+
+    pub(super) fn admit(&mut self, asker: &Asker, amount: Amount) {
+        if let Some(flow) = self.flows.get_mut(&asker.name) {
+            flow.backlog = flow.backlog + amount;
+            flow.admitted += 1;
+        }
+    }
+
+    /// A message has ended: nobody waits any more for what is left of it.
+    pub(super) fn leave(&mut self, asker: &Asker, left: Amount) {
+        let Some(flow) = self.flows.get_mut(&asker.name) else {
+            return;
+        };
+        flow.admitted -= 1;
+        if left.calls == 0 {
+            return;
+        }
+        flow.backlog = flow.backlog - left;
+        // What waited for it has been given up.
+        let before = flow.queue.len();
+        flow.queue.retain(|waiting| !waiting.has_left());
+        self.waiting -= before - flow.queue.len();
+    }
+
+    /// A call of this caller went, and so is no longer before anybody.
+    pub(super) fn went(&mut self, asker: &Asker, messages: u64) {
+        if let Some(flow) = self.flows.get_mut(&asker.name) {
+            flow.backlog = flow.backlog - Amount { calls: 1, messages };
+        }
+    }
+
+    /// A call of a message that had gone whole has to go once more.
+    pub(super) fn again(&mut self, asker: &Asker, messages: u64) {
+        if let Some(flow) = self.flows.get_mut(&asker.name) {
+            flow.backlog = flow.backlog + Amount { calls: 1, messages };
+        }
+    }
+
+    /// Charges a caller for a call that goes.
+    pub(super) fn charge(&mut self, caller: &str, messages: u64) {
+        if let Some(flow) = self.flows.get_mut(caller) {
+            flow.used.charge(messages);
+        }
+    }
+
+    /// The call ended: the charge stays for a window, or goes where nobody counted the call.
+    pub(super) fn end(
+        &mut self,
+        asker: &Asker,
+        messages: u64,
+        counted_since: Option<Instant>,
+        now: Instant,
+    ) {
+        if let Some(flow) = self.flows.get_mut(&asker.name) {
+            flow.used.settle(messages, counted_since, now);
+        }
+    }
+
+    /// Puts a call into the line. The receiver hears when it may go.
+    pub(super) fn wait(
+        &mut self,
+        asker: &Asker,
+        turn: Turn,
+        places: Option<Arc<Semaphore>>,
+    ) -> oneshot::Receiver<Turn> {
+        let (waiter, receiver) = oneshot::channel();
+        let length = self.length;
+        let flow = self
+            .flows
+            .entry(Arc::clone(&asker.name))
+            .or_insert_with(|| Flow::new(length));
+        let start = flow.end.max(self.clock);
+        flow.end = start + turn.messages().max(1) * STEP / flow.weight.max(1);
+        flow.queue.push_back(Waiting {
+            start,
+            places,
+            turn,
+            waiter,
+        });
+        self.waiting += 1;
+        receiver
+    }
+
+    /// The call whose turn it is, with its place; none where all wait for a place, or for what is kept for others.
+    pub(super) fn next(&mut self, room: u64, now: Instant) -> Option<Next> {
+        for flow in self.flows.values_mut() {
+            self.waiting -= flow.drop_those_who_left();
+        }
+        let mut order: Vec<_> = self
+            .flows
+            .iter()
+            .filter_map(|(name, flow)| Some((flow.queue.front()?.start, name)))
+            .collect();
+        order.sort_unstable_by_key(|(start, _)| *start);
+        let order: Vec<_> = order
+            .into_iter()
+            .map(|(_, name)| Arc::clone(name))
+            .collect();
+        let mut borrower = None;
+        for caller in order {
+            let Some(next) = self.first_of(&caller) else {
+                continue;
+            };
+            let within_share = self.is_within_share(&caller, next.messages, now);
+            if within_share {
+                return Some(next);
+            }
+            // What goes beyond a share waits for room without holding up those within theirs.
+            let mut fits =
+                || next.messages + self.kept_for_others(&caller, next.messages, now) <= room;
+            if borrower.is_none() && fits() {
+                return Some(next);
+            }
+            borrower = borrower.or(Some(next));
+        }
+        // Not for what is kept for others: that changes as time passes.
+        borrower.filter(|next| next.messages > room)
+    }
+
+    fn first_of(&self, caller: &Arc<str>) -> Option<Next> {
+        let flow = self.flows.get(caller)?;
+        let (index, place) = flow.first_with_a_place()?;
+        Some(Next {
+            caller: Arc::clone(caller),
+            index,
+            messages: flow.queue.get(index)?.turn.messages(),
+            place,
+        })
+    }
+
+    /// Lets it go, its quota being charged. False where it has left meanwhile, and the charge is nobody's.
+    pub(super) fn go(&mut self, next: Next) -> bool {
+        let flow = self.flows.get_mut(&next.caller);
+        let Some(waiting) = flow.and_then(|flow| flow.queue.remove(next.index)) else {
+            return false;
+        };
+        self.waiting -= 1;
+        self.clock = self.clock.max(waiting.start);
+        let mut turn = waiting.turn;
+        turn.grant(next.place);
+        match waiting.waiter.send(turn) {
+            Ok(()) => {
+                self.charge(&next.caller, next.messages);
+                true
+            }
+            Err(mut turn) => {
+                turn.take_back();
+                false
+            }
+        }
+    }
+
+    /// How much of the room is kept for others while this caller takes `messages` more. Nothing, as long as it
+    /// stays within its share.
+    pub(super) fn kept_for_others(&mut self, caller: &str, messages: u64, now: Instant) -> u64 {
+        let Some(limit) = self.limit else { return 0 };
+        let weights = self.weights.max(1);
+        let share = |flow: &Flow| limit * flow.weight / weights;
+        if self.is_within_share(caller, messages, now) {
+            return 0;
+        }
+        let others = self.flows.iter_mut().filter(|(name, _)| ***name != *caller);
+        others
+            .map(|(_, flow)| {
+                let wanted = flow.asked.used(now).min(share(flow));
+                wanted.saturating_sub(flow.used.used(now))
+            })
+            .sum()
+    }
+
+    /// Whether a caller stays within its share with `messages` more. A call that is larger than the whole share is within it
+    /// where the caller has nothing else.
+    fn is_within_share(&mut self, caller: &str, messages: u64, now: Instant) -> bool {
+        let (Some(limit), true) = (self.limit, self.flows.len() > 1) else {
+            return true;
+        };
+        let weights = self.weights.max(1);
+        self.flows.get_mut(caller).is_none_or(|flow| {
+            flow.used.used(now) + messages <= (limit * flow.weight / weights).max(messages)
+        })
+    }
+
+    pub(super) fn own_backlog(&self, asker: &Asker) -> Amount {
+        let flow = self.flows.get(&asker.name);
+        flow.map_or_else(Amount::default, |flow| flow.backlog)
+    }
+
+    /// What goes before the last call of a message of this caller, and the message with it: its own
+    /// backlog, and of the others' what their weights let go meanwhile. `promised` counts those as well who were told to
+    /// come back.
+    pub(super) fn before(
+        &mut self,
+        asker: &Asker,
+        amount: Amount,
+        promised: bool,
+        now: Instant,
+    ) -> Amount {
+        let weight = u64::from(asker.weight).max(1);
+        let ahead = |flow: &mut Flow| {
+            flow.forget_promises(now);
+            flow.ahead(promised)
+        };
+        let own = self
+            .flows
+            .get_mut(&asker.name)
+            .map_or(amount, |flow| ahead(flow) + amount);
+        if self.flows.len() < 2 {
+            return own;
+        }
+        let mut sum = own;
+        for (name, flow) in &mut self.flows {
+            if **name == *asker.name {
+                continue;
+            }
+            let ahead = ahead(flow);
+            let share = |own: u64| (own * flow.weight).div_ceil(weight);
+            sum = sum
+                + Amount {
+                    calls: ahead.calls.min(share(own.calls)),
+                    messages: ahead.messages.min(share(own.messages)),
+                };
+        }
+        sum
+    }
+
+    /// The same for a message that is refused, at the pace that the caller can count on whatever the others do: all of the
+    /// quota, without what they asked for lately. So those who are told to come back at one time find room for all.
+    pub(super) fn before_at_own_pace(
+        &mut self,
+        asker: &Asker,
+        amount: Amount,
+        now: Instant,
+    ) -> Amount {
+        let own = self
+            .flows
+            .get_mut(&asker.name)
+            .map_or(amount, |flow| flow.ahead(true) + amount);
+        let Some(limit) = self.limit else { return own };
+        let weights = self.weights.max(1);
+        let others = self
+            .flows
+            .iter_mut()
+            .filter(|(name, _)| ***name != *asker.name);
+        let wanted: u64 = others
+            .map(|(_, flow)| flow.asked.used(now).min(limit * flow.weight / weights))
+            .sum();
+        let left = limit.saturating_sub(wanted).max(1);
+        Amount {
+            calls: own.calls * limit / left,
+            messages: own.messages * limit / left,
+        }
+    }
+
+    /// Notes when a refused message was told to come back.
+    pub(super) fn promise(&mut self, asker: &Asker, when: Instant, amount: Amount) {
+        if let Some(flow) = self.flows.get_mut(&asker.name) {
+            flow.promise(when, amount);
+        }
+    }
+
+    /// Forgets callers of whom nothing counts any more.
+    fn tidy(&mut self, now: Instant) {
+        if now.duration_since(self.tidied) >= self.length {
+            self.tidied = now;
+            self.flows.retain(|_, flow| !flow.is_idle(now));
+            self.weights = self.flows.values().map(|flow| flow.weight).sum();
+        }
+    }
+}
