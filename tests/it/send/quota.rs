@@ -22,7 +22,7 @@ fn setup(change: impl FnOnce(&mut Quota)) -> (Sandbox, Setup) {
         ..sandbox::Config::default()
     })
     .unwrap();
-    let setup = Setup::at(&sandbox.base_url()).app(|app| {
+    let setup = Setup::at(sandbox.base_url()).app(|app| {
         app.quota = Quota::default();
         change(&mut app.quota);
     });
