@@ -11,16 +11,21 @@ DENY := .tools/bin/cargo-deny
 AUDITABLE := .tools/bin/cargo-auditable
 CYCLONEDX := .tools/bin/cargo-cyclonedx
 TARGET := $(or $(CARGO_TARGET_DIR),target)
+HADOLINT := .tools/venv/bin/hadolint
 SCRIPTS := .ci/run $(wildcard tools/*.sh benches/*.sh)
 
 .PHONY: help
 help: ## tells what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## builds the binary as it is released, its list of dependencies within
 	@tools/install.sh cargo-auditable
 	$(AUDITABLE) auditable build --locked --release
+
+.PHONY: man
+man: ## writes man pages to target/man
+	cargo run --locked --quiet -- man $(TARGET)/man
 
 .PHONY: sbom
 sbom: ## writes the dependencies as an SBOM (CycloneDX): target/sbom.json
@@ -38,10 +43,11 @@ test: ## runs all tests, and installs what they need (LANGS='go java': examples 
 	@EXAMPLES='$(LANGS)' tools/test.sh
 
 .PHONY: lint
-lint: ## checks layout, Rust, proto files, licences and scripts
-	@tools/install.sh shellcheck buf python cargo-deny
+lint: ## checks layout, Rust, proto files, licences, scripts and the Dockerfile
+	@tools/install.sh shellcheck buf cargo-deny python
 	cargo fmt --check
 	shellcheck -x $(SCRIPTS)
+	$(HADOLINT) --failure-threshold info Dockerfile
 	$(BUF) lint
 	tools/breaking.sh
 	$(PYTHON) tools/api.py --check
@@ -56,6 +62,17 @@ api: ## writes docs/api.md from the comments of the proto files
 .PHONY: format
 format: ## lays out the Rust files
 	cargo fmt
+
+.PHONY: image
+image: ## builds what the image holds, in target/image/root, and tries it out: no Docker is needed
+	@rm -rf $(TARGET)/image/root $(TARGET)/image/root.tar.gz
+	@TARGET_DIR=$(TARGET)/image tools/image.sh $(abspath $(TARGET))/image/root
+	@TARGET=$(TARGET) tools/test_image.sh
+
+.PHONY: chart-docs
+chart-docs: ## writes the chart's README from its values
+	@tools/install.sh helm-docs
+	.tools/bin/helm-docs --chart-search-root=helm/easemob-gateway --sort-values-order=file
 
 .PHONY: soak
 soak: ## runs the tests that take long: load, faults and attacks (ARGS='name' picks some)

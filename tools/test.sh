@@ -8,7 +8,7 @@ logs=$target/test
 mkdir -p "$logs"
 rm -f "$logs"/*.txt
 
-tools/install.sh python buf grpc-js otelcol promtool chromium
+tools/install.sh python buf grpc-js otelcol promtool chromium helm helm-docs crds
 
 status=0
 cargo test --locked --no-fail-fast 2>&1 | tee "$logs/cargo.txt" || status=$?
@@ -18,6 +18,8 @@ cargo test --locked --no-fail-fast 2>&1 | tee "$logs/cargo.txt" || status=$?
 if [ $status -eq 0 ]; then
   EASEMOB_GATEWAY_BIN=$target/debug/easemob-gateway .tools/venv/bin/python -B -m pytest \
     -p no:cacheprovider --color=no tests/python 2>&1 | tee "$logs/python.txt" || status=$?
+  EASEMOB_GATEWAY_BIN=$target/debug/easemob-gateway .tools/venv/bin/python -B -m pytest \
+    -p no:cacheprovider --color=no tests/chart 2>&1 | tee "$logs/chart.txt" || status=$?
 fi
 
 for log in "$logs"/*.txt; do

@@ -41,7 +41,7 @@ impl Credentials {
     }
 
     /// The setting that names the secret.
-    pub(super) fn setting(&self) -> &'static str {
+    pub fn setting(&self) -> &'static str {
         match (self, self.secret().file().is_some()) {
             (Self::Easemob { .. }, true) => "client_secret_file",
             (Self::Easemob { .. }, false) => "client_secret_env",

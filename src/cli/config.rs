@@ -13,6 +13,23 @@ use crate::config::{Config, Errors, environment, reference};
 /// Exit code for settings that cannot be used.
 const UNUSABLE: u8 = 2;
 
+const CHECK: &str = "\
+Examples:
+  easemob-gateway config check --config gateway.toml
+  easemob-gateway config check                          # the environment alone
+
+Exit code 0 if they can be used, 2 if not. It asks nobody; `easemob-gateway doctor` does.";
+
+const PRINT: &str = "\
+Examples:
+  easemob-gateway config print --config gateway.toml
+  easemob-gateway config print --config gateway.toml | grep listen";
+
+const REFERENCE: &str = "\
+Examples:
+  easemob-gateway config reference > gateway.toml
+  easemob-gateway config reference | grep -B 9 proxy_url";
+
 /// Looks at settings.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
@@ -24,11 +41,14 @@ pub struct Args {
 enum Command {
     /// Checks the settings, secrets and certificates included, and lists everything that is wrong. It is
     /// stricter than `serve`, which starts without an app's secret and leaves that app out of use.
+    #[command(after_help = CHECK)]
     Check(Source),
     /// Prints the effective settings as TOML, each with its origin; secrets are hidden.
+    #[command(after_help = PRINT)]
     Print(Source),
     /// Prints every setting with its meaning, type, default and environment variable, as a file to
     /// start from.
+    #[command(after_help = REFERENCE)]
     Reference,
 }
 

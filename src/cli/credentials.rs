@@ -47,7 +47,7 @@ impl Credentials {
     /// The caller's key, where there is one. What is wrong is told without it.
     pub(super) fn key(&self) -> Result<Key, String> {
         let (key, place) = match &self.key_file {
-            Some(path) => (read(path)?, path.display().to_string()),
+            Some(path) => (read(path, "--key-file")?, path.display().to_string()),
             None => match env::var_os(KEY) {
                 None => return Ok(Key(None)),
                 Some(key) => (key.into_encoded_bytes(), KEY.to_owned()),
@@ -78,18 +78,26 @@ impl Credentials {
         }
         let mut tls = ClientTlsConfig::new();
         tls = match &self.ca {
-            Some(path) => tls.ca_certificate(Certificate::from_pem(read(path)?)),
+            Some(path) => tls.ca_certificate(Certificate::from_pem(read(path, "--ca")?)),
             None => tls.with_native_roots(),
         };
         if let (Some(cert), Some(key)) = (&self.cert, &self.cert_key) {
-            tls = tls.identity(Identity::from_pem(read(cert)?, read(key)?));
+            tls = tls.identity(Identity::from_pem(
+                read(cert, "--cert")?,
+                read(key, "--cert-key")?,
+            ));
         }
         Ok(Some(tls))
     }
 }
 
-fn read(path: &PathBuf) -> Result<Vec<u8>, String> {
-    fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+fn read(path: &PathBuf, option: &str) -> Result<Vec<u8>, String> {
+    fs::read(path).map_err(|error| {
+        format!(
+            "cannot read {}: {error}. Correct {option}, or the variable in its place.",
+            path.display()
+        )
+    })
 }
 
 /// Puts the caller's key, if there is one, into the metadata of every call.

@@ -23,7 +23,17 @@ use crate::{
 /// Name of the app in the gateway.
 const APP: &str = "demo";
 
+const EXAMPLES: &str = "\
+Examples:
+  easemob-gateway dev
+  easemob-gateway dev --data ./messages
+  easemob-gateway dev --listen 127.0.0.1:0 --operations-listen 127.0.0.1:0 --sandbox-listen 127.0.0.1:0
+
+Then open http://127.0.0.1:8025/, and in another terminal:
+  easemob-gateway send text --to bob \"你好\"";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// Address of the gRPC port.
     #[arg(long, value_name = "ADDRESS", default_value_t = loopback(50051))]
@@ -88,7 +98,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         format!(
             "the sandbox cannot listen on {}{}{kept}",
             args.sandbox_listen,
-            hint("--sandbox-listen")
+            hint("--sandbox-listen takes another address")
         )
     })?;
     let secure = args.secure.as_deref().map(Secure::prepare).transpose()?;
@@ -101,7 +111,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let listener = Listener::bind(&config).await.with_context(|| {
         format!(
             "dev cannot start{}",
-            hint("--listen and --operations-listen")
+            hint("--listen and --operations-listen take other addresses")
         )
     })?;
     let (grpc, operations) = (listener.local_addr()?, listener.operations_addr()?);
@@ -135,7 +145,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 fn hint(flags: &str) -> String {
-    format!(" (is another one running? {flags} take other addresses; port 0 takes a free one)")
+    format!(" (is another one running? {flags}; port 0 takes a free one)")
 }
 
 /// The sandbox's app, as the gateway's settings would have it.

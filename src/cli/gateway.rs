@@ -8,6 +8,7 @@ use std::{
 
 use clap::Args;
 use http::Uri;
+use rustls::CertificateError;
 use tonic::{Code, Status, service::interceptor::InterceptedService, transport::Endpoint};
 
 use super::{
@@ -126,7 +127,16 @@ impl Gateway {
             .downcast_ref::<io::Error>()
             .is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
         let name = self.name();
-        let what = if refused {
+        let tls = root
+            .downcast_ref::<io::Error>()
+            .and_then(|error| error.get_ref()?.downcast_ref::<rustls::Error>());
+        let what = if let Some(error) = tls {
+            format!("no connection to {name}: {}", untrusted(error))
+        } else if self.url.scheme_str() == Some("https") && is_hung_up(root) {
+            format!(
+                "no connection to {name}: it hung up when TLS began. If it has no TLS, write http:// in its URL."
+            )
+        } else if refused {
             format!(
                 "nothing listens at {name}. Start a gateway with `easemob-gateway dev`, or name another one by \
                  --gateway or EASEMOB_GATEWAY_URL."
@@ -136,6 +146,43 @@ impl Gateway {
         };
         Problem::not_sent(Code::Unavailable, what)
     }
+}
+
+/// Whether the other side ended the connection: a gateway without TLS does so to those who begin it.
+fn is_hung_up(error: &(dyn Error + 'static)) -> bool {
+    let kind = error.downcast_ref().map(io::Error::kind);
+    matches!(
+        kind,
+        Some(
+            io::ErrorKind::ConnectionReset
+                | io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::BrokenPipe
+        )
+    )
+}
+
+/// Why TLS failed, and what to do.
+fn untrusted(error: &rustls::Error) -> String {
+    let what = match error {
+        rustls::Error::InvalidMessage(_) => {
+            return "it does not speak TLS. Write http:// in its URL, or name its gRPC port."
+                .into();
+        }
+        rustls::Error::InvalidCertificate(error) => match error {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                return "its certificate has expired. Tell its operator, or set the clock of this machine.".into();
+            }
+            CertificateError::UnknownIssuer => {
+                return "its certificate is by an authority that is not trusted here. Name that authority by --ca.".into();
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                return "its certificate is for another host. Name the gateway by the name that is in it.".into();
+            }
+            other => format!("its certificate is not accepted ({other})"),
+        },
+        other => other.to_string(),
+    };
+    format!("{what}. Check --gateway, --ca and --cert.")
 }
 
 /// What an error that no gateway made says for itself.

@@ -8,6 +8,11 @@ use secrecy::ExposeSecret;
 
 use crate::caller::key;
 
+const NEW: &str = "\
+Examples:
+  easemob-gateway key new --name billing
+  easemob-gateway key new --name billing > billing.key    # the lines for the settings stay on the terminal";
+
 /// Makes keys for callers.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -19,6 +24,7 @@ pub(super) struct Args {
 enum Command {
     /// Makes a key, and the digest of it that the settings hold. The key is printed once and kept nowhere:
     /// it alone goes to standard output, so that it can be piped to where secrets are kept.
+    #[command(after_help = NEW)]
     New {
         /// Name of the caller in the settings.
         #[arg(long, value_name = "NAME", default_value = "NAME")]

@@ -42,6 +42,12 @@ pub(super) fn write_problem(
     if problem.violations.is_empty() {
         let message = printable(&problem.message);
         writeln!(err, "{verdict}  {reason}: {message}")?;
+        if reason == "CALLER_UNAUTHENTICATED" {
+            writeln!(
+                err,
+                "  A key comes from EASEMOB_GATEWAY_KEY or --key-file, a certificate from --cert and --cert-key."
+            )?;
+        }
         return write_wait(problem.retry_after, err);
     }
     writeln!(err, "{verdict}  {reason}: correct this, and {again} again.")?;

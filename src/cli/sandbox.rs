@@ -12,7 +12,16 @@ use crate::{
     server::on_signal,
 };
 
+const EXAMPLES: &str = "\
+Examples:
+  easemob-gateway sandbox
+  easemob-gateway sandbox --data ./messages
+  easemob-gateway sandbox --listen 0.0.0.0:8025 --allow-host sandbox.example.com
+
+It prints the base URL and the credentials that a client of Easemob's REST API needs.";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// Where to listen. It asks nobody who they are, and is no place for real messages.
     #[arg(long, value_name = "ADDRESS", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 8025)))]
@@ -36,7 +45,12 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         ..Config::default()
     };
     let sandbox =
-        Sandbox::start(config).with_context(|| format!("cannot listen on {}", args.listen))?;
+        Sandbox::start(config).with_context(|| {
+            format!(
+                "cannot listen on {} (is another one running? --listen takes another address; port 0 takes a free one)",
+                args.listen
+            )
+        })?;
     let account = sandbox.config();
     println!(
         "sandbox        {base}/{org}/{app}\n\

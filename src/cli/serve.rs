@@ -12,7 +12,16 @@ use crate::{
     telemetry::{self, Telemetry},
 };
 
+const EXAMPLES: &str = "\
+Examples:
+  easemob-gateway serve --config gateway.toml
+  EASEMOB_GATEWAY__SERVER__LISTEN=127.0.0.1:6000 easemob-gateway serve --config gateway.toml
+
+SIGTERM ends it once what is under way has finished; SIGHUP has it read secrets, certificates, callers
+and the log filter again.";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// File with the settings, TOML. Left out: the environment alone.
     #[arg(long, value_name = "FILE")]

@@ -25,9 +25,15 @@ Exit codes:
   2  wrong arguments
   4  not done: correct what is wrong, or try again";
 
+const EXAMPLES: &str = "\
+Examples:
+  easemob-gateway upload ./cat.jpg
+  easemob-gateway upload ./contract.pdf --restrict-access --json
+  tar -c photos | easemob-gateway upload - --filename photos.tar";
+
 /// Arguments of `upload`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXIT_CODES)]
+#[command(after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
 pub(super) struct Args {
     /// The file.
     #[arg(value_name = "FILE")]

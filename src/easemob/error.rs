@@ -370,6 +370,7 @@ mod tests {
         let reply = Reply {
             status,
             retry_after: None,
+            date: None,
             body: Bytes::copy_from_slice(body.as_bytes()),
         };
         of_send(&reply, TargetKind::Users, false)
@@ -509,6 +510,7 @@ mod tests {
         let reply = Reply {
             status: 503,
             retry_after: None,
+            date: None,
             body: Bytes::new(),
         };
         assert_eq!(of_send(&reply, TargetKind::Users, true).kind, Kind::Busy);

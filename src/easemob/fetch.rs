@@ -17,7 +17,7 @@ use super::{
     error::{self, Error, Kind},
     record,
     token::Fetched,
-    transport::{Call, Transport},
+    transport::{self, Call, Transport},
 };
 use crate::{
     app::{App, Credentials, Outside},
@@ -32,6 +32,15 @@ pub(super) struct Source {
     pub(super) endpoint: Endpoint,
     pub(super) attempts: metrics::Endpoint,
     pub(super) fetches: Fetches,
+}
+
+/// What one fetch of a token shows.
+#[derive(Debug)]
+pub struct Probe {
+    /// The token's lifetime, where Easemob tells it; or why there is no token.
+    pub outcome: Result<Option<Duration>, Error>,
+    /// The `Date` of the answer.
+    pub date: Option<HeaderValue>,
 }
 
 #[derive(Serialize)]
@@ -125,16 +134,57 @@ impl Source {
         authorization: Option<HeaderValue>,
     ) -> Result<Fetched, Error> {
         let attempt = self.attempts.attempt();
-        let fetched = self.ask_unrecorded(request, authorization).await;
+        let reply = self.post(request, authorization).await;
+        let fetched = reply.and_then(|reply| self.read(&reply));
         record(attempt, &fetched);
         fetched
     }
 
-    async fn ask_unrecorded(
+    /// One fetch that nobody waits for, as `doctor` makes it: what became of it, and the time by the clock of
+    /// whoever answered. A token that is made here is exchanged in any case, which shows whether it is taken.
+    pub(super) async fn probe(&self) -> Probe {
+        let reply = match &self.app.credentials {
+            Credentials::Easemob {
+                client_id,
+                client_secret,
+            } => match present(client_secret) {
+                Ok(client_secret) => {
+                    let client_secret = client_secret.expose_secret();
+                    let request = Request::ClientCredentials {
+                        client_id,
+                        client_secret,
+                    };
+                    self.post(&request, None).await
+                }
+                Err(error) => Err(error),
+            },
+            Credentials::Agora {
+                app_id,
+                app_certificate,
+                ..
+            } => {
+                let token = present(app_certificate)
+                    .and_then(|certificate| access_token(app_id, certificate.expose_secret()))
+                    .and_then(|token| bearer(&token));
+                match token {
+                    Ok(token) => self.post(&Request::Agora, Some(token)).await,
+                    Err(error) => Err(error),
+                }
+            }
+        };
+        let date = reply.as_ref().ok().and_then(|reply| reply.date.clone());
+        let fetched = reply.and_then(|reply| self.read(&reply));
+        Probe {
+            outcome: fetched.map(|fetched| fetched.lifetime),
+            date,
+        }
+    }
+
+    async fn post(
         &self,
         request: &Request<'_>,
         authorization: Option<HeaderValue>,
-    ) -> Result<Fetched, Error> {
+    ) -> Result<transport::Reply, Error> {
         let call = Call {
             endpoint: &self.endpoint,
             authorization,
@@ -144,9 +194,12 @@ impl Source {
         };
         // Whatever becomes of this call, no message was sent by it.
         let reply = self.transport.post(call).await;
-        let reply = reply.map_err(|broken| unreachable(broken.what))?;
+        reply.map_err(|broken| unreachable(broken.what))
+    }
+
+    fn read(&self, reply: &transport::Reply) -> Result<Fetched, Error> {
         if reply.status != 200 {
-            return Err(error::of_token(&reply));
+            return Err(error::of_token(reply));
         }
         let token = serde_json::from_slice(&reply.body)
             .ok()

@@ -22,6 +22,7 @@ use self::{
 };
 pub use self::{
     error::{Answer, Error, Kind},
+    fetch::Probe,
     first_byte::FirstByte,
     media::{SharedUpload, Store, Stored, UploadError},
     message::Accepted,
@@ -109,24 +110,32 @@ impl Client {
 }
 
 /// The tokens of an app, fetched on this runtime over connections of their own.
-/// The tokens of an app, fetched on this runtime over connections of their own.
 pub fn tokens(
     app: &Arc<App>,
     runtime: Handle,
     calls: &metrics::Calls,
     gauges: &Gauges,
 ) -> Result<Arc<Tokens>, SetupError> {
+    let source = Arc::new(source(app, calls)?);
+    let tokens = Tokens::new(runtime, move || Arc::clone(&source).fetch());
+    observe(&tokens, &app.name, gauges);
+    Ok(tokens)
+}
+
+/// Fetches one token and throws it away: shows whether the app can be used. Nothing else is sent.
+pub async fn probe(app: &Arc<App>, calls: &metrics::Calls) -> Result<Probe, SetupError> {
+    Ok(source(app, calls)?.probe().await)
+}
+
+fn source(app: &Arc<App>, calls: &metrics::Calls) -> Result<Source, SetupError> {
     let endpoint = Endpoint::token(app)?;
-    let source = Arc::new(Source {
+    Ok(Source {
         attempts: calls.endpoint(&app.name, host_of(&endpoint.url), "POST", "token"),
         fetches: calls.fetches(&app.name),
         transport: Transport::new(app),
         endpoint,
         app: Arc::clone(app),
-    });
-    let tokens = Tokens::new(runtime, move || Arc::clone(&source).fetch());
-    observe(&tokens, &app.name, gauges);
-    Ok(tokens)
+    })
 }
 
 /// Whether the token is fresh, for whoever asks.

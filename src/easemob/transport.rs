@@ -55,6 +55,8 @@ struct Pool {
 pub(super) struct Reply {
     pub(super) status: u16,
     pub(super) retry_after: Option<Duration>,
+    /// When the other side sent it, by its own clock.
+    pub(super) date: Option<HeaderValue>,
     pub(super) body: Bytes,
 }
 
@@ -248,6 +250,7 @@ async fn read(mut response: reqwest::Response) -> Result<Reply, Broken> {
         http_status: Some(status),
     };
     let retry_after = retry_after(response.headers());
+    let date = response.headers_mut().remove(header::DATE);
     let mut body = BytesMut::new();
     while let Some(chunk) = response
         .chunk()
@@ -262,6 +265,7 @@ async fn read(mut response: reqwest::Response) -> Result<Reply, Broken> {
     Ok(Reply {
         status,
         retry_after,
+        date,
         body: body.freeze(),
     })
 }

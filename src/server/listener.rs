@@ -2,7 +2,6 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use anyhow::Context;
 use tokio::net::{TcpListener, TcpStream};
 use tracing::warn;
 
@@ -43,9 +42,13 @@ impl Listener {
 }
 
 async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address} ({key})"))
+    TcpListener::bind(address).await.map_err(|error| {
+        let advice = match error.kind() {
+            io::ErrorKind::AddrInUse => ": end what listens there, or set another port",
+            _ => "",
+        };
+        anyhow::Error::new(error).context(format!("cannot listen on {address} ({key}){advice}"))
+    })
 }
 
 /// The next connection. Does not fail: it pauses and asks again.

@@ -13,6 +13,7 @@ use std::sync::Arc;
 pub use self::{
     config::{Compression, Config, LogFormat, Protocol},
     metrics::{push_last, registry},
+    otlp::{collector, probe},
 };
 use self::{export::Exports, log::Filter, otlp::Signal};
 use crate::trace::{Queue, Tracer};

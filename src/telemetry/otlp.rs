@@ -55,6 +55,35 @@ pub(super) fn is_on(config: &Config, signal: Signal) -> bool {
     !off && (config.otlp_endpoint.is_some() || signal.variable("ENDPOINT").is_some())
 }
 
+/// Where traces are exported to, and how; none where they are not.
+pub fn collector(config: &Config) -> Option<(String, Protocol)> {
+    let signal = Signal::Traces;
+    if !is_on(config, signal) {
+        return None;
+    }
+    let endpoint = config.otlp_endpoint.clone();
+    let endpoint = endpoint.or_else(|| signal.variable("ENDPOINT"))?;
+    Some((endpoint, protocol(config, signal)))
+}
+
+/// Exports no span at all: whether the collector takes what we would export.
+pub async fn probe(config: &Config) -> anyhow::Result<()> {
+    use opentelemetry_sdk::trace::SpanExporter as _;
+
+    let exporter = span_exporter(config, &Resource::builder_empty().build())?;
+    Ok(exporter.export(Vec::new()).await?)
+}
+
+fn protocol(config: &Config, signal: Signal) -> Protocol {
+    let variable = || signal.variable("PROTOCOL");
+    config
+        .otlp_protocol
+        .unwrap_or_else(|| match variable().as_deref() {
+            Some("http/protobuf" | "http/json") => Protocol::Http,
+            _ => Protocol::Grpc,
+        })
+}
+
 /// Share of the traces that begin here and are recorded.
 pub(super) fn sample_ratio(config: &Config) -> f64 {
     let argument = || variable("OTEL_TRACES_SAMPLER_ARG")?.trim().parse().ok();
@@ -132,13 +161,7 @@ impl Way {
     fn new(config: &Config, signal: Signal) -> anyhow::Result<Self> {
         let violations = Violations::default();
         let field = violations.root();
-        let protocol =
-            config
-                .otlp_protocol
-                .unwrap_or_else(|| match signal.variable("PROTOCOL").as_deref() {
-                    Some("http/protobuf" | "http/json") => Protocol::Http,
-                    _ => Protocol::Grpc,
-                });
+        let protocol = protocol(config, signal);
         let way = Self {
             endpoint: config.otlp_endpoint.as_ref().map(|url| match protocol {
                 Protocol::Grpc => url.clone(),

@@ -14,6 +14,8 @@ mod apps;
 mod architecture;
 mod callers;
 mod cli;
+mod command_line;
+mod doctor;
 mod faults;
 mod media;
 mod metrics;

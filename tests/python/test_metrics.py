@@ -10,9 +10,11 @@ from collector import attributes
 from conftest import CALL_SECONDS, ROOT, Gateway
 
 PROMTOOL = ROOT / ".tools/bin/promtool"
-DEPLOY = ROOT / "deploy"
-ALERTS = DEPLOY / "prometheus/alerts.yaml"
-DASHBOARD = DEPLOY / "grafana/easemob-gateway.json"
+# The chart is their home.
+FILES = ROOT / "helm/easemob-gateway/files"
+ALERTS = FILES / "alerts.yaml"
+ALERTS_TEST = ROOT / "tests/chart/alerts_test.yaml"
+DASHBOARD = FILES / "dashboard.json"
 
 # The prefixes of all that the gateway measures.
 OURS = r"\b(?:easemob_gateway|rpc_server|http_client|process_uptime|target_info)\w*"
@@ -91,11 +93,11 @@ def test_the_alerts_name_metrics_that_exist(page):
 
 def test_the_alerts_ring_when_they_should():
     promtool("check", "rules", ALERTS)
-    promtool("test", "rules", DEPLOY / "prometheus/alerts_test.yaml")
+    promtool("test", "rules", ALERTS_TEST)
 
 
 def test_every_alert_has_a_test():
-    tests = (DEPLOY / "prometheus/alerts_test.yaml").read_text(encoding="utf-8")
+    tests = ALERTS_TEST.read_text(encoding="utf-8")
     for alert in re.findall(r"- alert: (\w+)", ALERTS.read_text(encoding="utf-8")):
         assert f'alertname="{alert}"' in tests, f"{alert} never rings in a test"
         assert f"alertname: {alert}}}" in tests, f"{alert} is not seen to be quiet"

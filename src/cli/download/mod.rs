@@ -29,9 +29,15 @@ use crate::{
     server::on_signal,
 };
 
+const EXAMPLES: &str = "\
+Examples:
+  easemob-gateway download 11111111-2222-3333-4444-555555555555
+  easemob-gateway download 11111111-2222-3333-4444-555555555555 --thumbnail -o small.jpg
+  easemob-gateway download 11111111-2222-3333-4444-555555555555 -o - | sha256sum";
+
 /// Arguments of `download`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXIT_CODES)]
+#[command(after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
 pub(super) struct Args {
     /// ID of the file.
     uuid: String,

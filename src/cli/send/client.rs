@@ -53,9 +53,13 @@ pub(super) fn interrupted() -> Problem {
 pub(super) fn untold(gateway: &Gateway, status: &Status) -> Problem {
     let text = format!(
         "{what}. No easemob-gateway said this, so nothing tells whether the message was sent. {LOOK}, and whether \
-         {name} is a gateway's gRPC port.",
+         {name} is a gateway's gRPC port{tls}.",
         what = gateway::untold(status),
-        name = gateway.name()
+        name = gateway.name(),
+        tls = match gateway.url.scheme_str() {
+            Some("http") => ", and one without TLS: if it has TLS, write https://",
+            _ => "",
+        },
     );
     Problem::maybe_sent(status.code(), text)
 }

@@ -21,27 +21,39 @@ use crate::{
 #[derive(Subcommand)]
 pub(super) enum Content {
     /// A text message.
+    #[command(after_help = help("easemob-gateway send text --to bob \"你好\"\n  easemob-gateway send text --group 1001 --member amy,ben \"only you two see this\"\n  easemob-gateway send text --to bob - < letter.txt"))]
     Text(With<Text>),
     /// An image: a file on this machine, or the URL or uuid of one.
+    #[command(after_help = help("easemob-gateway send image --to bob ./cat.jpg\n  easemob-gateway send image --to bob --url https://files.example.com/cat.jpg --width 640 --height 480"))]
     Image(With<Image>),
     /// A voice message: a file on this machine, or the URL or uuid of one.
+    #[command(after_help = help("easemob-gateway send audio --to bob ./hello.m4a\n  easemob-gateway send audio --to bob --uuid 11111111-2222-3333-4444-555555555555 --duration 3"))]
     Audio(With<Audio>),
     /// A video: a file on this machine, or the URL or uuid of one.
+    #[command(after_help = help("easemob-gateway send video --to bob ./cat.mp4 --thumbnail ./cat.jpg\n  easemob-gateway send video --chatroom 2001 --url https://files.example.com/cat.mp4 --thumbnail-url https://files.example.com/cat.jpg"))]
     Video(With<Video>),
     /// A file: one on this machine, or the URL or uuid of one.
+    #[command(after_help = help("easemob-gateway send file --to bob ./contract.pdf\n  easemob-gateway send file --to bob --url https://files.example.com/cat.pdf --filename cat.pdf"))]
     File(With<File>),
     /// A point on the map.
+    #[command(after_help = help("easemob-gateway send location --to bob --latitude 39.966 --longitude 116.322 \"Zhongguancun\""))]
     Location(With<Location>),
     /// A command that the recipient's program handles without showing it.
+    #[command(after_help = help("easemob-gateway send command --to bob refresh"))]
     Command(With<Command>),
     /// A message of your own kind.
+    #[command(after_help = help("easemob-gateway send custom --to bob order/paid --attribute order=7 --attribute amount=9.90"))]
     Custom(With<Custom>),
+}
+
+/// The end of a type's help.
+fn help(examples: &str) -> String {
+    format!("Examples:\n  {examples}\n\n{EXIT_CODES}")
 }
 
 /// A content and the options that every content takes: beside it, and not above it, so that each
 /// type's help is complete and each option stands in one place.
 #[derive(Args)]
-#[command(after_help = EXIT_CODES)]
 pub(super) struct With<C: Args> {
     #[command(flatten)]
     content: C,

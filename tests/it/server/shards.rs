@@ -79,5 +79,10 @@ async fn a_port_that_is_taken_is_named_with_its_key() {
     let listen = taken.local_addr().unwrap();
     let config = easemob_gateway::server::Config { listen, ..config() };
     let error = Listener::bind(&config).await.unwrap_err().to_string();
-    assert_eq!(error, format!("cannot listen on {listen} (server.listen)"));
+    assert_eq!(
+        error,
+        format!(
+            "cannot listen on {listen} (server.listen): end what listens there, or set another port"
+        )
+    );
 }
