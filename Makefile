@@ -6,6 +6,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
 BUF := .tools/npm/node_modules/.bin/buf
+PYTHON := .tools/venv/bin/python
 DENY := .tools/bin/cargo-deny
 AUDITABLE := .tools/bin/cargo-auditable
 CYCLONEDX := .tools/bin/cargo-cyclonedx
@@ -38,8 +39,8 @@ audit: build sbom ## compares Cargo.lock, the SBOM and the list within the binar
 	@python3 tools/dependencies.py $(TARGET)/sbom.json $(TARGET)/release/easemob-gateway
 
 .PHONY: test
-test: ## runs all tests, and installs what they need
-	@tools/test.sh
+test: ## runs all tests, and installs what they need (LANGS='go java': examples in these alone)
+	@EXAMPLES='$(LANGS)' tools/test.sh
 
 .PHONY: lint
 lint: ## checks layout, Rust, proto files, licences, scripts and the Dockerfile
@@ -48,8 +49,15 @@ lint: ## checks layout, Rust, proto files, licences, scripts and the Dockerfile
 	shellcheck -x $(SCRIPTS)
 	$(HADOLINT) --failure-threshold info Dockerfile
 	$(BUF) lint
+	tools/breaking.sh
+	$(PYTHON) tools/api.py --check
 	$(DENY) --locked check bans licenses sources
 	cargo clippy --locked --all-targets -- -D warnings
+
+.PHONY: api
+api: ## writes docs/api.md from the comments of the proto files
+	@tools/install.sh buf python
+	$(PYTHON) tools/api.py
 
 .PHONY: format
 format: ## lays out the Rust files

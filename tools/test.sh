@@ -8,7 +8,7 @@ logs=$target/test
 mkdir -p "$logs"
 rm -f "$logs"/*.txt
 
-tools/install.sh python grpc-js otelcol promtool chromium redis helm helm-docs crds
+tools/install.sh python buf grpc-js otelcol promtool chromium redis helm helm-docs crds
 
 status=0
 cargo test --locked --no-fail-fast 2>&1 | tee "$logs/cargo.txt" || status=$?

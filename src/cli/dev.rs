@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context, bail};
 
+use super::secure::Secure;
 use crate::{
     app::{self, App, Apps},
     delivery,
@@ -43,6 +44,10 @@ pub(super) struct Args {
     /// Address of the sandbox.
     #[arg(long, value_name = "ADDRESS", default_value_t = loopback(8025))]
     sandbox_listen: SocketAddr,
+    /// Serves with TLS and asks callers for a key, as in production. Certificate, authority and key are
+    /// made in this folder the first time, for this machine alone.
+    #[arg(long, value_name = "DIR")]
+    secure: Option<PathBuf>,
     /// A folder that keeps the sandbox's messages and files until the next time; made if it is not there.
     /// Without it they end with the process.
     #[arg(long, value_name = "DIR")]
@@ -96,9 +101,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
             hint("--sandbox-listen takes another address")
         )
     })?;
+    let secure = args.secure.as_deref().map(Secure::prepare).transpose()?;
     let config = server::Config {
         listen: args.listen,
         operations_listen: args.operations_listen,
+        tls: secure.as_ref().map(Secure::tls).unwrap_or_default(),
         ..server::Config::default()
     };
     let listener = Listener::bind(&config).await.with_context(|| {
@@ -109,10 +116,16 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     })?;
     let (grpc, operations) = (listener.local_addr()?, listener.operations_addr()?);
     let apps = Apps::new([app(&sandbox)?], Some(APP));
+    // Without it, anybody on this machine.
+    let auth = secure.as_ref().map(|secure| secure.auth(APP)).transpose()?;
+    let auth = auth.unwrap_or_default();
+    let violations = Violations::default();
+    let Some(callers) = auth.check(&|app| apps.get(app).is_some(), violations.root()) else {
+        bail!("the caller of dev: {:?}", violations.into_vec());
+    };
     let gateway = Gateway::new(
         apps,
-        // Anybody on this machine.
-        Default::default(),
+        (auth, callers),
         config,
         delivery::Config::default(),
         media::Config::default(),
@@ -121,7 +134,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     )?
     .with_tracer(telemetry.tracer());
     // Callers wait in the listener's queue from here on.
-    print!("{}", welcome(grpc, operations, &sandbox));
+    print!("{}", welcome(grpc, operations, &sandbox, secure.as_ref()));
     let served = gateway.serve(listener, shutdown).await;
     tokio::join!(
         telemetry.stop(),
@@ -153,12 +166,18 @@ fn app(sandbox: &Sandbox) -> anyhow::Result<App> {
     }
 }
 
-fn welcome(grpc: SocketAddr, operations: SocketAddr, sandbox: &Sandbox) -> String {
+fn welcome(
+    grpc: SocketAddr,
+    operations: SocketAddr,
+    sandbox: &Sandbox,
+    secure: Option<&Secure>,
+) -> String {
     let command = env::args()
         .next()
         .unwrap_or_else(|| "easemob-gateway".into());
-    let to = match grpc.port() {
-        50051 => String::new(),
+    let variables = secure.map(|secure| format!("  {}\n", secure.variables(grpc.port())));
+    let to = match (grpc.port(), secure) {
+        (50051, _) | (_, Some(_)) => String::new(),
         _ => format!(" --gateway http://{grpc}"),
     };
     let inbox = sandbox.addr();
@@ -172,12 +191,13 @@ fn welcome(grpc: SocketAddr, operations: SocketAddr, sandbox: &Sandbox) -> Strin
          sandbox     http://{inbox}/  (app {org}#{app}: it keeps messages {kept}, and delivers none)\n\
          \n\
          Open http://{inbox}/ to see messages as they come, and try, in another terminal:\n\
-         \n  \
-           {command} send text --to bob \"你好\"{to}\n  \
+         \n\
+         {variables}  {command} send text --to bob \"你好\"{to}\n  \
            {command} send text --to fault-429 \"refused\"{to}\n  \
            {command} send location --group 1001 --latitude 39.966 --longitude 116.322 \"Zhongguancun\"{to}\n\
          \n\
          Ctrl-C ends it.\n",
+        variables = variables.unwrap_or_default(),
         org = sandbox.config().org,
         app = sandbox.config().app,
     )

@@ -14,6 +14,7 @@ mod key;
 mod output;
 mod problem;
 mod sandbox;
+mod secure;
 mod send;
 mod serve;
 mod trace;

@@ -1,6 +1,7 @@
 //! FLOOR 4: the one way in. `MessagingService` as tonic serves it: one short method per RPC.
 
 mod auth;
+mod language;
 mod layer;
 mod media;
 pub mod reason;
@@ -98,6 +99,8 @@ where
         .layer(layer::TraceLayer::new(Arc::clone(&bounds.tracer)))
         // Around all others: it measures what the caller sees, and knows the trace.
         .layer(layer::MetricsLayer::new(rpc))
+        // Around whatever makes errors.
+        .layer(layer::LanguageLayer)
         // Next: whatever is refused below gets an ErrorInfo, and a panic ends in an answer.
         .layer(layer::ErrorsLayer)
         // Before any work is done for the request, and so that nobody takes a place who may not.

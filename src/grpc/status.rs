@@ -7,7 +7,10 @@ use prost_types::Any;
 use tonic::{Code, Status, metadata::MetadataValue};
 use tonic_types::pb;
 
-use super::reason::{self, Row};
+use super::{
+    language::Language,
+    reason::{self, Row},
+};
 use crate::{
     delivery::{Failure, reason_of},
     easemob,
@@ -21,7 +24,7 @@ use crate::{
 pub const DOMAIN: &str = "easemob-gateway";
 /// Longest text of a status in bytes. It travels twice, once percent-encoded, and some clients take
 /// 8 KiB of headers in all.
-const MAX_TEXT_BYTES: usize = 400;
+const MAX_TEXT_BYTES: usize = 340;
 /// Most bytes of field violations in one status.
 const MAX_VIOLATION_BYTES: usize = 1_200;
 
@@ -144,6 +147,11 @@ impl Problem {
                 value: uploaded.encode_to_vec(),
             });
         }
+        let language = Language::current();
+        details.push(any("Help", &self.help(language)));
+        if language != Language::English {
+            details.push(any("LocalizedMessage", &self.localized(language)));
+        }
         pb::Status {
             code: self.code.into(),
             message: self.text(),
@@ -152,7 +160,25 @@ impl Problem {
     }
 
     fn text(&self) -> String {
-        format!("{}. {}", cut(&self.what), self.row.advice)
+        format!("{}. {}", cut(&self.what), self.row.english.advice)
+    }
+
+    fn help(&self, language: Language) -> pb::Help {
+        pb::Help {
+            links: vec![pb::help::Link {
+                description: reason::name(self.row.reason).to_owned(),
+                url: self.row.help(language),
+            }],
+        }
+    }
+
+    /// What holds of every error for this reason: what happened in particular is in the text alone.
+    fn localized(&self, language: Language) -> pb::LocalizedMessage {
+        let words = self.row.words(language);
+        pb::LocalizedMessage {
+            locale: language.tag().to_owned(),
+            message: format!("{}{}", words.cause.replace('`', ""), words.advice),
+        }
     }
 
     fn error_info(&self) -> pb::ErrorInfo {
@@ -209,11 +235,14 @@ impl From<Problem> for Status {
             details.message.clone(),
             details.encode_to_vec().into(),
         );
-        // Clients that retry by themselves listen to this before they look at the code.
+        // Clients that retry by themselves listen to this before they look at the code: given a wait, grpc-java
+        // repeats whatever code it has. So the others have theirs in RetryInfo alone, for the caller to decide.
         let pushback = match (problem.state(), problem.retry_after) {
             (SendState::MaybeSent, _) => Some("-1".to_owned()),
-            (_, Some(wait)) => Some(wait.as_millis().to_string()),
-            (_, None) => None,
+            (_, Some(wait)) if problem.code == Code::Unavailable => {
+                Some(wait.as_millis().to_string())
+            }
+            _ => None,
         };
         if let Some(value) = pushback.and_then(|ms| MetadataValue::try_from(ms).ok()) {
             status
@@ -409,6 +438,64 @@ mod tests {
     }
 
     #[test]
+    fn every_reason_at_its_longest_stays_under_4_kib_in_every_language() {
+        let uploaded = || {
+            let file = crate::proto::UploadedFile {
+                r#ref: Some(crate::proto::FileRef {
+                    secret: "x".repeat(64),
+                    location: Some(crate::proto::file_ref::Location::Uuid("x".repeat(36))),
+                }),
+                size_bytes: u64::MAX,
+                sha256: vec![255; 32].into(),
+            };
+            UploadedMedia {
+                file: Some(file.clone()),
+                thumbnail: Some(file),
+            }
+        };
+        for language in [Language::English, Language::Chinese] {
+            for row in reason::TABLE {
+                let problem = Problem::new(row.reason, "名".repeat(10_000))
+                    .with_metadata("http_status", "429")
+                    .with_metadata("easemob_error", "名".repeat(66))
+                    .with_metadata("easemob_error_code", i64::MIN.to_string())
+                    .with_retry_after(Duration::from_secs(u64::from(u32::MAX)))
+                    .with_uploaded(uploaded());
+                let bytes = language.scope(|| header_bytes(problem.into()));
+                assert!(bytes < 4_096, "{:?}: {bytes}", row.reason);
+            }
+            let many = (0..10_000).map(|i| Violation {
+                field: format!("message.users.user_ids[{i}]"),
+                description: "is longer than 64 bytes".into(),
+            });
+            let problem = Problem::invalid(many.collect());
+            let bytes = language.scope(|| header_bytes(problem.into()));
+            assert!(bytes < 4_096, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn a_caller_who_reads_chinese_is_told_in_chinese_too() {
+        let problem = || Problem::new(ErrorReason::ShuttingDown, "the gateway is shutting down");
+        let status = Status::from(problem());
+        let details = status.get_error_details();
+        let link = &details.help().unwrap().links[0];
+        assert_eq!(link.url, "docs/errors.md#shutting_down");
+        assert!(details.localized_message().is_none());
+
+        let chinese = Language::Chinese.scope(|| Status::from(problem()));
+        assert_eq!(chinese.message(), status.message());
+        let details = chinese.get_error_details();
+        assert_eq!(
+            details.help().unwrap().links[0].url,
+            "docs/errors.zh-CN.md#shutting_down"
+        );
+        let told = details.localized_message().unwrap();
+        assert_eq!(told.locale, "zh-CN");
+        assert!(told.message.contains("未发送"), "{}", told.message);
+    }
+
+    #[test]
     fn a_status_carries_its_reason_state_and_wait() {
         let error = easemob::Error::new(Kind::QuotaExceeded, "Easemob answered 429")
             .with_retry_after(Duration::from_millis(1_500));
@@ -420,10 +507,20 @@ mod tests {
         assert_eq!(info.metadata["send_state"], "NOT_SENT");
         let wait = details.retry_info().unwrap().retry_delay;
         assert_eq!(wait, Some(Duration::from_millis(1_500)));
-        assert_eq!(
-            status.metadata().get("grpc-retry-pushback-ms").unwrap(),
-            "1500"
-        );
+    }
+
+    #[test]
+    fn only_what_clients_repeat_by_themselves_has_a_pushback() {
+        let pushback = |kind| {
+            let error = easemob::Error::new(kind, "no");
+            let status = Status::from(Problem::from(
+                &error.with_retry_after(Duration::from_millis(1_500)),
+            ));
+            let value = status.metadata().get("grpc-retry-pushback-ms");
+            value.map(|ms| ms.to_str().unwrap().to_owned())
+        };
+        assert_eq!(pushback(Kind::Unreachable).as_deref(), Some("1500"));
+        assert_eq!(pushback(Kind::QuotaExceeded), None);
     }
 
     #[test]

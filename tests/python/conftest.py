@@ -62,7 +62,7 @@ def v1(stub_folder) -> types.SimpleNamespace:
 class Gateway:
     """A running `easemob-gateway dev`, or `serve` where Easemob is somewhere else."""
 
-    def __init__(self, log: pathlib.Path, easemob: str = "", config=None, **variables: str):
+    def __init__(self, log: pathlib.Path, easemob: str = "", config=None, secure=None, **variables: str):
         assert BINARY.exists(), f"{BINARY} is missing: `make test` builds it"
         grpc_port, operations_port, sandbox_port = free_ports(3)
         self.target = f"127.0.0.1:{grpc_port}"
@@ -77,6 +77,7 @@ class Gateway:
             f"--listen={self.target}",
             f"--operations-listen=127.0.0.1:{operations_port}",
             f"--sandbox-listen=127.0.0.1:{sandbox_port}",
+            *([f"--secure={secure}"] if secure else []),
         ]
         if easemob:
             command = ["serve", *([f"--config={config}"] if config else [])]
@@ -92,13 +93,18 @@ class Gateway:
             environment |= {f"EASEMOB_GATEWAY__{name}": value for name, value in settings.items()}
             environment |= {"SHOP_SECRET": "secret", "SANDBOX_SECRET": "sandbox-client-secret"}
         environment |= variables
-        with log.open("wb") as output:
+        self.command, self.environment = command, environment
+        self.start()
+
+    def start(self) -> None:
+        """For the first time, or again after its end, on the same ports."""
+        with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                [BINARY, *command],
+                [BINARY, *self.command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=environment,
+                env=self.environment,
             )
         try:
             self.await_ready()

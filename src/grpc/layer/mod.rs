@@ -4,6 +4,7 @@ mod arrival;
 mod caller;
 mod errors;
 mod in_flight;
+mod language;
 mod metrics;
 mod trace;
 mod upload_body;
@@ -13,6 +14,7 @@ pub(super) use self::{
     caller::CallerLayer,
     errors::{ErrorsLayer, of_framework},
     in_flight::InFlightLayer,
+    language::LanguageLayer,
     metrics::MetricsLayer,
     trace::TraceLayer,
     upload_body::{UploadBody, UploadBodyLayer},

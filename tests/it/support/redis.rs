@@ -104,12 +104,11 @@ impl Redis {
                 let client = redis::Client::open(self.url()).unwrap();
                 let connected = client.get_multiplexed_async_connection().await;
                 // It listens before it is ready, and asks for a password where the test says so.
-                if connected.is_ok_and(|_| true)
-                    || self.arguments.iter().any(|a| a == "--requirepass")
+                let asks_for_password = self.arguments.iter().any(|a| a == "--requirepass");
+                if (connected.is_ok() || asks_for_password)
+                    && tokio::net::TcpStream::connect(self.addr).await.is_ok()
                 {
-                    if tokio::net::TcpStream::connect(self.addr).await.is_ok() {
-                        return;
-                    }
+                    return;
                 }
                 tokio::task::yield_now().await;
             }

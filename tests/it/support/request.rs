@@ -38,7 +38,18 @@ pub fn text_to(ids: &[&str]) -> proto::SendMessageRequest {
     request(message(users(ids), text("hello")))
 }
 
-/// The reason of an error. Every error of the gateway has exactly one.
+/// The pages on errors, as callers read them.
+const PAGES: [(&str, &str); 2] = [
+    ("docs/errors.md", include_str!("../../../docs/errors.md")),
+    (
+        "docs/errors.zh-CN.md",
+        include_str!("../../../docs/errors.zh-CN.md"),
+    ),
+];
+
+/// The reason of an error. Every error of the gateway has exactly one, which the documentation knows and
+/// the error links to; and it fits into what the client with the least room takes.
+#[track_caller]
 pub fn error_info(status: &Status) -> ErrorInfo {
     let details = status.get_error_details_vec();
     let infos = details
@@ -51,7 +62,25 @@ pub fn error_info(status: &Status) -> ErrorInfo {
     assert_eq!(infos.len(), 1, "{status:?}");
     let info = infos.into_iter().next().unwrap();
     assert_eq!(info.domain, "easemob-gateway");
+    let details = status.get_error_details();
+    let links = &details.help().expect("a link to the documentation").links;
+    let (path, anchor) = links[0].url.split_once('#').expect("an anchor");
+    let (_, page) = PAGES.iter().find(|(page, _)| *page == path).expect(path);
+    assert_eq!(anchor, info.reason.to_lowercase());
+    let heading = format!("\n### {}\n", info.reason);
+    assert!(page.contains(&heading), "{} is not in {path}", info.reason);
+    let bytes = wire_bytes(status);
+    assert!(bytes < 4_096, "{bytes} bytes: {status:?}");
     info
+}
+
+/// Bytes of a status in headers.
+fn wire_bytes(status: &Status) -> usize {
+    let response: http::Response<()> = status.clone().into_http();
+    let headers = response.headers().iter();
+    headers
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum()
 }
 
 /// Reason and send state of an error.

@@ -1,0 +1,1 @@
+"""Sends, uploads and reads errors through easemob-gateway."""
