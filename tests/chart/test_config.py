@@ -15,9 +15,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 BINARY = ROOT / os.environ.get("EASEMOB_GATEWAY_BIN", "target/debug/easemob-gateway")
 NAME = "gw-easemob-gateway"
 NOW = datetime.datetime.now(datetime.timezone.utc)
-# This mark makes the test fail once it is no longer true.
-NO_REDIS = pytest.mark.xfail(strict=True, reason="the gateway has no store in Redis yet")
-REDIS = ("all", "redis")
 
 
 def certificate() -> tuple:
@@ -83,19 +80,9 @@ def check(objects, folder: pathlib.Path) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[NO_REDIS] if name in REDIS else []) for name in SETS])
+@pytest.mark.parametrize("name", SETS)
 def test_the_gateway_takes_its_settings(name, tmp_path):
     objects = manifests(rendered(name))
-    run = check(objects, tmp_path)
-    assert run.returncode == 0, run.stdout + run.stderr
-
-
-def test_the_gateway_takes_all_but_the_store_of_everything(tmp_path):
-    objects = manifests(rendered("all"))
-    data = objects.of("ConfigMap", NAME)["data"]
-    data["gateway.toml"] = re.sub(r'\[store\]\nkind = "redis"\n', "", data["gateway.toml"])
-    container = objects.of("Deployment", NAME)["spec"]["template"]["spec"]["containers"][0]
-    container["env"] = [each for each in container["env"] if not each["name"].startswith("EASEMOB_GATEWAY__STORE")]
     run = check(objects, tmp_path)
     assert run.returncode == 0, run.stdout + run.stderr
 

@@ -43,6 +43,11 @@
 {{- /* The memory is where the gateway keeps it anyway. */}}
 {{- if eq $config.store.kind "memory" }}{{ $_ := unset $config.store "kind" }}{{ end }}
 {{- if not $config.store }}{{ $_ := unset $config "store" }}{{ end }}
+{{- /* While Redis is away, all replicas there may be stay within the quota together. */}}
+{{- if and $config.store (eq (get $config.store "kind") "redis") (not (hasKey $config.store "fallback_share")) }}
+{{- $replicas := ternary .Values.autoscaling.maxReplicas .Values.replicaCount .Values.autoscaling.enabled }}
+{{- $_ := set $config.store "fallback_share" (divf 1.0 $replicas) }}
+{{- end }}
 {{- if .Values.tls.enabled }}
 {{- $_ := set $config.server "tls" (dict "cert_file" "/etc/easemob-gateway/tls/tls.crt" "key_file" "/etc/easemob-gateway/tls/tls.key") }}
 {{- if or .Values.tls.clientCa (eq $config.auth.mode "mtls") }}
