@@ -205,7 +205,10 @@ impl Delivery {
             return Ok(running.remaining(order.message.stand_in()).known);
         }
         let (_request, transfer) = self.upload_places(&order.file.app)?;
-        self.has_quota_for(&order)?;
+        // A repeat of what is settled sends nothing more.
+        if !matches!(begun, Some(Start::Settled(_))) {
+            self.has_quota_for(&order)?;
+        }
         let work = self.store_both(&order, begun.as_ref(), files);
         let work = self.bounded(order.file.deadline, work);
         match &begun {
