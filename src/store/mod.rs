@@ -26,7 +26,7 @@ pub use self::{
     config::{Config, Kind, RedisUrl},
     memory::{Memory, Usage},
     record::{Files, Key, Record, Settlement, State, StoredFile, Unsent},
-    redis::{Away, Health, Link, Redis, SetupError},
+    redis::{Away, Health, Link, Probe, ProbeError, Redis, SetupError, probe},
 };
 use crate::{media::Section, message::Fingerprint, trace};
 

@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use crate::support::{
     binary::{command, settings},
     easemob::{Closed, Easemob, Script},
+    redis::Redis,
     soon,
     tls::{Authority, TlsFiles, self_signed},
 };
@@ -375,6 +376,40 @@ async fn a_collector_that_is_none() {
         let words = ["does not take OTLP", "telemetry.otlp_protocol"];
         report.names("problem", "collector", "export", &words);
     }
+}
+
+#[tokio::test]
+async fn a_redis_that_is_not_there_refuses_or_forgets() {
+    let easemob = sandbox();
+    let redis = Redis::start_with(&["--requirepass", "right"]).await;
+    let address = redis.url().replace("redis://", "");
+    let closed = Closed::new().url().replace("http://", "redis://");
+    let at = |url: String| {
+        let world = World::at(easemob.base_url());
+        world.rest(format!("[store]\nkind = 'redis'\nurl = '{url}'"))
+    };
+    let report = at(closed).examine().await;
+    report.names(
+        "problem",
+        "redis",
+        "redis",
+        &["no connection", "NetworkPolicy"],
+    );
+    let report = at(format!("redis://:CANARY@{address}")).examine().await;
+    report.names(
+        "problem",
+        "redis",
+        "redis",
+        &["refuses the user or the password", "store.url"],
+    );
+    // Started for tests, it keeps nothing on disk.
+    let report = at(format!("redis://:right@{address}")).examine().await;
+    report.names(
+        "warning",
+        "redis",
+        "redis",
+        &["appendonly is off", "set appendonly yes"],
+    );
 }
 
 fn with_tls(easemob: &Sandbox, folder: &Path) -> World {

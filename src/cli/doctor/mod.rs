@@ -11,6 +11,7 @@ mod noting;
 mod output;
 mod port;
 mod proxy;
+mod redis;
 mod tls;
 mod token;
 mod way;
@@ -30,7 +31,7 @@ use crate::{
 
 const ABOUT: &str = "\
 Tries, for each app: its secret, DNS, the connection, the proxy, TLS, a token, the clock. For the gateway:
-its ports, certificate, callers and files, and the collector of traces. Of all that, Easemob sees one
+its ports, certificate, callers and files, the collector of traces, and Redis. Of all that, Easemob sees one
 request for a token per app: no message is sent. It takes some seconds, 35 at worst.
 
 Examples:
@@ -101,16 +102,18 @@ async fn examine(loaded: Loaded) -> anyhow::Result<Vec<Finding>> {
         found.sort_by(|one: &Finding, other| one.subject.cmp(&other.subject));
         found
     };
-    let (of_apps, of_ports, of_collector) = tokio::join!(
+    let (of_apps, of_ports, of_collector, of_redis) = tokio::join!(
         of_apps,
         port::check(&config.server),
         collector::check(&config.telemetry),
+        redis::check(&config.store),
     );
     let mut found = settings_findings(settings.as_ref());
     found.extend(of_apps);
     found.extend(of_gateway(&config, callers.as_ref()));
     found.extend(of_ports);
     found.extend(of_collector);
+    found.extend(of_redis);
     Ok(found)
 }
 

@@ -2,6 +2,7 @@
 
 mod link;
 mod node;
+mod probe;
 mod records;
 mod wire;
 
@@ -9,6 +10,7 @@ use self::node::Node;
 pub use self::{
     link::{Away, Health, Link},
     node::SetupError,
+    probe::{Probe, ProbeError, probe},
     records::Redis,
 };
 use super::Config;
