@@ -198,6 +198,19 @@ fn settings(sink: SocketAddr, shards: Option<usize>) -> Vec<(String, String)> {
         ("SERVER__MAX_REQUESTS_IN_FLIGHT", "10000".to_owned()),
         ("SERVER__HTTP2__MAX_CONCURRENT_STREAMS", "1000".to_owned()),
         ("DELIVERY__QUEUE", "10000".to_owned()),
+        // High enough to refuse nobody, and counted all the same.
+        (
+            "APPS__SHOP__QUOTA__USERS__CALLS_PER_SECOND",
+            "10000000".to_owned(),
+        ),
+        (
+            "APPS__SHOP__QUOTA__USERS__MESSAGES_PER_MINUTE",
+            "600000000".to_owned(),
+        ),
+        (
+            "APPS__SHOP__QUOTA__FILES__CALLS_PER_SECOND",
+            "10000000".to_owned(),
+        ),
         ("APPS__SHOP__BASE_URL", format!("http://{sink}")),
         ("APPS__SHOP__ORG_NAME", "acme".to_owned()),
         ("APPS__SHOP__APP_NAME", "shop".to_owned()),

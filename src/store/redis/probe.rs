@@ -47,7 +47,8 @@ pub async fn probe(config: &Config) -> Result<Probe, ProbeError> {
     };
     let longest = config.connect_timeout + config.answer_timeout * 10;
     let info = timeout(longest, asked).await;
-    let info = info.map_err(|_elapsed| ProbeError::Late)?.map_err(cause)?;
+    let info = info.map_err(|_elapsed| ProbeError::Late)?;
+    let info = info.map_err(|error| cause(&error))?;
     Ok(Probe {
         version: info.get("redis_version").unwrap_or_default(),
         eviction: info.get("maxmemory_policy"),
@@ -57,7 +58,7 @@ pub async fn probe(config: &Config) -> Result<Probe, ProbeError> {
     })
 }
 
-fn cause(error: RedisError) -> ProbeError {
+fn cause(error: &RedisError) -> ProbeError {
     let refused = ["WRONGPASS", "NOAUTH", "NOPERM"];
     if error.kind() == ErrorKind::AuthenticationFailed
         || error.code().is_some_and(|code| refused.contains(&code))
