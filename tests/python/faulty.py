@@ -38,11 +38,13 @@ class FaultyEasemob:
         self.faults = itertools.cycle(FAULTS)
         self.sends = itertools.count(1)
         self.acted, self.played = collections.Counter(), collections.Counter()
+        # In a thread of its own from the start: the browser's driver keeps a loop in the main one.
         self.loop = asyncio.new_event_loop()
-        self.server = self.loop.run_until_complete(asyncio.start_server(self.serve, "127.0.0.1", 0))
-        self.url = "http://127.0.0.1:{}".format(self.server.sockets[0].getsockname()[1])
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.thread.start()
+        listening = asyncio.start_server(self.serve, "127.0.0.1", 0)
+        self.server = asyncio.run_coroutine_threadsafe(listening, self.loop).result()
+        self.url = "http://127.0.0.1:{}".format(self.server.sockets[0].getsockname()[1])
 
     def close(self) -> None:
         asyncio.run_coroutine_threadsafe(self.end(), self.loop).result()
