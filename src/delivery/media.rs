@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Deadline, Delivery, Failure, Order, Sent, Shares, asker,
+    Deadline, Delivery, Failure, Order, Sent, Shares,
     ledger::{Request, Start},
     part::Route,
     share::Place,
@@ -233,22 +233,24 @@ impl Delivery {
             deadline,
             ..
         } = &order.file;
-        let quotas = &self.route(app).upstream.quotas;
+        let route = self.route(app);
         let message = order.message.stand_in();
         let kind = quota_kind(message.target.kind);
-        let parts = split(message, &app.limits, quotas.largest_call(kind));
+        let most = route.upstream.quotas.largest_call(kind);
+        let parts = split(message, &app.limits, most);
         let calls: Vec<u64> = parts.iter().map(|part| part.len() as u64).collect();
         let until = Instant::now() + order.send_timeout;
         let until = deadline.map_or(until, |deadline| deadline.answer_by());
-        quotas.admit(kind, &asker(caller), &calls, until)?;
+        route.admit(kind, caller, &calls, until)?;
         Ok(())
     }
 
     /// A turn in the quota for files. What would wait for longer than an idle caller may is refused.
     async fn file_turn(&self, app: &App, caller: &Caller) -> Result<Turn, Failure> {
         let until = Instant::now() + self.transfers.config.upload_idle_timeout;
-        let quotas = &self.route(app).upstream.quotas;
-        let admission = quotas.admit(quota::Kind::Files, &asker(caller), &[1], until)?;
+        let admission = self
+            .route(app)
+            .admit(quota::Kind::Files, caller, &[1], until)?;
         Ok(admission.turn(1, None).await)
     }
 

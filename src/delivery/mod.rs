@@ -42,7 +42,7 @@ use crate::{
     message::{self, Message},
     metrics::Metrics,
     proto::ErrorReason,
-    quota::{Asker, Refusal},
+    quota::Refusal,
     store::{self, Store},
     trace::{Span, SpanKind},
 };
@@ -191,6 +191,7 @@ impl Delivery {
                     ErrorReason::OutcomeUnknown.name(),
                 ),
                 request_ids: metrics.request_ids(&upstream.app.name),
+                quota_refusals: metrics.quota_refusals(&upstream.app.name),
                 upstream: Arc::clone(&upstream),
             };
             Ok((Arc::clone(&upstream.app.name), Arc::new(route)))
@@ -273,12 +274,9 @@ impl Delivery {
         let recipients = split::split(&message, &app.limits, most);
         // As a whole, before its first call: what waits for a token is in the queue as well.
         let calls: Vec<u64> = recipients.iter().map(|part| part.len() as u64).collect();
-        let quotas = &route.upstream.quotas;
-        let admission = match quotas.admit(kind, &asker(&caller), &calls, deadline.answer_by()) {
+        let admission = match route.admit(kind, &caller, &calls, deadline.answer_by()) {
             Ok(admission) => Arc::new(admission),
-            Err(refusal) => {
-                return Sent::none(&message, refusal.into());
-            }
+            Err(refusal) => return Sent::none(&message, refusal),
         };
         let first_bytes: Vec<_> = recipients.iter().map(|_| FirstByte::default()).collect();
         let tally = |i: usize| Tally::new(route, &message, &recipients[i], &first_bytes[i]);
@@ -322,14 +320,6 @@ impl Delivery {
         self.routes
             .get(&app.name)
             .expect("there is a route for every app of the gateway")
-    }
-}
-
-/// The caller as its share of a quota knows it.
-fn asker(caller: &Caller) -> Asker {
-    Asker {
-        name: caller.shared_name(),
-        weight: caller.weight().get(),
     }
 }
 

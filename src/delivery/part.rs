@@ -16,11 +16,12 @@ use super::{
     upstream::Upstream,
 };
 use crate::{
+    caller::Caller,
     easemob::{self, Client, FirstByte, Kind, Token},
     message::Message,
     metrics,
-    quota::{Admission, Turn},
-    trace,
+    quota::{self, Admission, Asker, Turn},
+    trace::{self, KeyValue},
 };
 
 /// How long before its caller is answered a part gives up waiting for its turn: so that what it waited for is told.
@@ -37,6 +38,29 @@ pub(super) struct Route {
     pub(super) wait: metrics::Wait,
     pub(super) recipients: metrics::Recipients,
     pub(super) request_ids: metrics::RequestIds,
+    pub(super) quota_refusals: metrics::QuotaRefusals,
+}
+
+impl Route {
+    /// Admits a message to its turns, or tells why not: its caller, and the metrics.
+    pub(super) fn admit(
+        &self,
+        kind: quota::Kind,
+        caller: &Caller,
+        calls: &[u64],
+        until: Instant,
+    ) -> Result<Admission, Failure> {
+        let asker = Asker {
+            name: caller.shared_name(),
+            weight: caller.weight().get(),
+        };
+        let admitted = self.upstream.quotas.admit(kind, &asker, calls, until);
+        admitted.map_err(|refusal| {
+            let (kind, cause) = (kind.name(), refusal.name());
+            self.quota_refusals.refused(kind, caller.name(), cause);
+            refusal.into()
+        })
+    }
 }
 
 /// What one call carries.
@@ -119,8 +143,10 @@ impl Part {
         let no_token = |failure| (Stage::Token, failure);
         let asked = Instant::now();
         self.unless_closing(ready()).await.map_err(no_token)?;
+        let queued = Instant::now();
         let turn = self.unless_closing(self.turn()).await;
         let turn = turn.map_err(|failure| (Stage::Turn, failure))?;
+        tell_wait(queued.elapsed());
         self.route.wait.record(asked.elapsed());
         let token = ready().await.map_err(no_token)?;
         let until = *course
@@ -167,10 +193,12 @@ impl Part {
             Err(_elapsed) => Err(match paused() {
                 Some(pause) => pause.refusal().into(),
                 None if quotas.has_room(quota_kind(kind), messages) => Failure::DeadlineExceeded,
-                None => Failure::Quota {
-                    retry_after: None,
-                    needs: None,
-                },
+                None => {
+                    let kind = quota_kind(kind).name();
+                    let refusals = &self.route.quota_refusals;
+                    refusals.refused(kind, self.admission.caller(), "no_turn");
+                    self.admission.missed(messages).into()
+                }
             }),
         }
     }
@@ -329,6 +357,14 @@ fn record(outcome: &Outcome) {
             span.fail(what);
         }
     });
+}
+
+/// Tells the current span that its part had to wait for its turn, if it had to.
+fn tell_wait(waited: Duration) {
+    if waited >= Duration::from_millis(1) {
+        let waited = KeyValue::new("easemob.quota.wait_seconds", waited.as_secs_f64());
+        trace::current().event("quota.waited", [waited]);
+    }
 }
 
 /// The breaker's refusal.

@@ -10,7 +10,7 @@ use crate::{
     app::App,
     easemob::Tokens,
     metrics::{Gauge, Gauges},
-    quota::{Kind, Quotas, Shared, Use},
+    quota::{CallerUse, Kind, Quotas, Shared, Use},
 };
 
 /// One app's way to Easemob, as far as all shards share it.
@@ -88,6 +88,27 @@ fn observe(quotas: &Arc<Quotas>, app: &str, queue: usize, gauges: &Gauges) {
             move || Some(read(quotas.upgrade()?.usage(kind)) as f64)
         };
         gauges.observe(Gauge::QuotaUsed, &attributes, usage(|usage| usage.used));
+        let left = usage(|usage| usage.limit.saturating_sub(usage.used));
+        let is_on = quotas.usage(kind).limit > 0;
+        gauges.observe(Gauge::QuotaLeft, &attributes, move || {
+            left().filter(|_| is_on)
+        });
+        for (gauge, read) in [
+            (
+                Gauge::QuotaCallerUsed,
+                (|of| of.used) as fn(&CallerUse) -> u64,
+            ),
+            (Gauge::QuotaCallerWaiting, |of| of.waiting),
+        ] {
+            let quotas = Arc::downgrade(quotas);
+            gauges.observe_each(gauge, &attributes, move |tell| {
+                let callers = quotas.upgrade().map(|quotas| quotas.callers(kind));
+                for of in callers.into_iter().flatten() {
+                    let caller = KeyValue::new("caller", Arc::clone(&of.caller));
+                    tell(&[caller], read(&of) as f64);
+                }
+            });
+        }
         gauges.observe(Gauge::QuotaLimit, &attributes, usage(|usage| usage.limit));
         let waiting = usage(|usage| usage.waiting as u64);
         gauges.observe(Gauge::QuotaWaiting, &attributes, waiting);

@@ -37,6 +37,9 @@ gauges! {
     QueueLimit: "easemob_gateway.queue.limit", "{message}", "Messages of one caller that may wait, by app.";
     QuotaUsed: "easemob_gateway.quota.used", "{message}", "Messages that count against Easemob's quota now (of files: calls), by app and kind.";
     QuotaWaiting: "easemob_gateway.quota.waiting", "{call}", "Calls that wait for their turn, by app and kind.";
+    QuotaLeft: "easemob_gateway.quota.left", "{message}", "Messages that Easemob's quota has left now (of files: calls), by app and kind; none where it is switched off.";
+    QuotaCallerUsed: "easemob_gateway.quota.caller.used", "{message}", "Messages of one caller that count against Easemob's quota now (of files: calls), by app, kind and caller.";
+    QuotaCallerWaiting: "easemob_gateway.quota.caller.waiting", "{call}", "Calls of one caller that wait for their turn, by app, kind and caller.";
     QuotaLimit: "easemob_gateway.quota.limit", "{message}", "Messages that Easemob's quota allows in its time (of files: calls), by app and kind; 0 where it is switched off.";
     TransfersActive: "easemob_gateway.transfers.active", "{transfer}", "Uploads and downloads under way.";
     TransfersLimit: "easemob_gateway.transfers.limit", "{transfer}", "Uploads and downloads that may be under way.";
@@ -47,14 +50,17 @@ gauges! {
     RecordsActive: "easemob_gateway.store.records", "{record}", "Request IDs that are remembered.";
     RecordBytes: "easemob_gateway.store.active", "By", "Memory that remembered request IDs take.";
     RecordBytesLimit: "easemob_gateway.store.limit", "By", "Memory that remembered request IDs may take.";
-    RedisUp: "easemob_gateway.redis.up", "1", "Whether Redis answers: 1 or 0.";
+    RedisUp: "easemob_gateway.redis.up", "", "Whether Redis answers: 1 or 0.";
     RedisAnswerTime: "easemob_gateway.redis.answer_time", "s", "Mean time of Redis's answers since the last reading; none without an answer.";
     RedisFailures: "easemob_gateway.redis.failed", "{call}", "Calls since the start that Redis did not answer, or not in time.";
+    RedisLost: "easemob_gateway.redis.lost", "{loss}", "Times since the start that Redis was found to have lost what it had been told, by what it was: a record or a quota.";
     TokenAge: "easemob_gateway.token.age", "s", "Time since the app's token was fetched; none without a token.";
     TokenTimeLeft: "easemob_gateway.token.time_left", "s", "Time until the app's token is no longer used; none without a token.";
 }
 
-type Read = Box<dyn Fn() -> Option<f64> + Send + Sync>;
+/// Tells a value, and attributes that come on top.
+type Tell<'a> = dyn FnMut(&[KeyValue], f64) + 'a;
+type Read = Box<dyn Fn(&mut Tell<'_>) + Send + Sync>;
 
 struct Reading {
     gauge: Gauge,
@@ -94,6 +100,20 @@ impl Gauges {
         attributes: &[KeyValue],
         read: impl Fn() -> Option<f64> + Send + Sync + 'static,
     ) {
+        self.observe_each(gauge, attributes, move |tell| {
+            if let Some(value) = read() {
+                tell(&[], value);
+            }
+        });
+    }
+
+    /// The same for something that there are several of: each is told with what tells it from the others.
+    pub fn observe_each(
+        &self,
+        gauge: Gauge,
+        attributes: &[KeyValue],
+        read: impl Fn(&mut Tell<'_>) + Send + Sync + 'static,
+    ) {
         lock(&self.0).push(Reading {
             gauge,
             attributes: attributes.to_vec(),
@@ -120,21 +140,18 @@ fn float(count: usize) -> f64 {
 }
 
 fn observe(readings: &[Reading], gauge: Gauge, instrument: &dyn AsyncInstrument<f64>) {
-    let mut sums: Vec<(&[KeyValue], f64)> = Vec::new();
+    let mut sums: Vec<(Vec<KeyValue>, f64)> = Vec::new();
     for reading in readings.iter().filter(|reading| reading.gauge == gauge) {
-        let Some(value) = (reading.read)() else {
-            continue;
-        };
-        match sums
-            .iter_mut()
-            .find(|(attributes, _)| *attributes == reading.attributes)
-        {
-            Some((_, sum)) => *sum += value,
-            None => sums.push((&reading.attributes, value)),
-        }
+        (reading.read)(&mut |more, value| {
+            let attributes = [&reading.attributes, more].concat();
+            match sums.iter_mut().find(|(known, _)| *known == attributes) {
+                Some((_, sum)) => *sum += value,
+                None => sums.push((attributes, value)),
+            }
+        });
     }
     for (attributes, sum) in sums {
-        instrument.observe(sum, attributes);
+        instrument.observe(sum, &attributes);
     }
 }
 

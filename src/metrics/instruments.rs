@@ -20,6 +20,7 @@ pub(super) struct Instruments {
     pub(super) transfer_io: Counter<u64>,
     pub(super) handshakes: Counter<u64>,
     pub(super) request_ids: Counter<u64>,
+    pub(super) quota_refused: Counter<u64>,
 }
 
 impl Instruments {
@@ -81,6 +82,11 @@ impl Instruments {
                 "easemob_gateway.request_ids",
                 "{request}",
                 "Requests that carry an ID, by app and what is remembered of it.",
+            ),
+            quota_refused: counter(
+                "easemob_gateway.quota.refused",
+                "{request}",
+                "Requests that the gateway refused for Easemob's quota, by app, kind, caller and cause.",
             ),
         }
     }

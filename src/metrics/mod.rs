@@ -9,6 +9,7 @@
 mod calls;
 mod gauges;
 mod instruments;
+mod quota;
 mod recipients;
 mod registry;
 mod request_ids;
@@ -19,6 +20,7 @@ use self::instruments::Instruments;
 pub use self::{
     calls::{Attempt, Calls, Endpoint, Fetches, Wait},
     gauges::{Gauge, Gauges},
+    quota::QuotaRefusals,
     recipients::Recipients,
     registry::Registry,
     request_ids::{Repeat, RequestIds},
@@ -58,6 +60,11 @@ impl Metrics {
     /// Requests of one app that carry an ID.
     pub fn request_ids(&self, app: &str) -> RequestIds {
         RequestIds::new(&self.instruments, app)
+    }
+
+    /// Requests to one app that are refused for its quotas.
+    pub fn quota_refusals(&self, app: &str) -> QuotaRefusals {
+        QuotaRefusals::new(&self.instruments, app)
     }
 
     /// Recipients of one app.

@@ -107,6 +107,7 @@ end
 local used = { m = sums.m + held.m, c = sums.c + held.c }
 local live, busy, others_queued, protected = 1, 0, 0, 0
 local since = own and own.since or 0
+local longest = since == 0 and now or since
 for field, text in pairs(state) do
   if string.sub(field, 1, 2) == 'r:' and field ~= 'r:' .. id then
     local other = read(text)
@@ -125,9 +126,9 @@ for field, text in pairs(state) do
       if waits then
         busy = busy + 1
         others_queued = others_queued + other.queued
-        -- Who waits for much is not passed by for ever.
-        if now - other.since > window.m / 20 and (since == 0 or other.since < since) then
-          protected = protected + other.first
+        -- Who has waited longest is not passed by: for one at a time, since what is kept for it lies idle until it asks.
+        if now - other.since > window.m / 20 and other.since < longest then
+          longest, protected = other.since, other.first
         end
       end
     end
@@ -150,7 +151,10 @@ local first = sizes[1] and math.max(0, sizes[1] - available.m) or 0
 local free = left.m - protected
 local most = math.max(first, math.ceil(limit.m / 10), 1)
 if busy > 0 then
-  most = math.max(first, math.floor(left.m / (busy + 1)))
+  -- Its share of what there is, or of what has come free since it asked last.
+  local passed = own and math.min(now - own.seen, window.m) or window.m
+  local share = math.max(left.m, limit.m * passed / window.m) / (busy + 1)
+  most = math.max(first, math.floor(share))
 end
 if limit.m > 0 then
   free = math.min(free, most)

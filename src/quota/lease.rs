@@ -14,14 +14,19 @@ const REPORT: Duration = Duration::from_millis(300);
 const RENEW: Duration = Duration::from_secs(1);
 /// How long a grant may be used after the question that it answers.
 pub(super) const USABLE: Duration = Duration::from_secs(10);
-/// Between two questions of one replica at full rate, for each replica that waits.
+/// Between two questions of all replicas together that wait, where a hundred calls go a second, or fewer: so one question
+/// serves eight.
 const PACE: Duration = Duration::from_millis(80);
+/// The same where more go.
+const FASTEST_PACE: Duration = Duration::from_millis(10);
+/// Between two questions of one replica that waits, however many do: what ended has to be told within its window.
+const LONGEST_PACE: Duration = Duration::from_millis(500);
 /// Questions that may come sooner.
 const BURST: f64 = 8.0;
 /// Ends closer together are told as one.
 const GRAIN: Duration = Duration::from_millis(5);
 /// Calls at most that are asked for at once.
-const CALLS: usize = 64;
+const CALLS: usize = 512;
 
 /// One limit: how much in which time. A limit of 0 is none.
 #[derive(Debug, Clone, Copy)]
@@ -312,7 +317,7 @@ impl Lease {
         }
         let waits = wanted.first().is_some_and(|first| !self.fits(*first, now));
         let busy = self.view.as_ref().map_or(0, |view| view.busy);
-        let between = PACE * u32::try_from(busy + 1).unwrap_or(u32::MAX);
+        let between = self.between(busy + 1);
         let asked_at = self.view.as_ref().map(|view| view.at);
         let is_short = self.view.as_ref().is_some_and(|view| view.short);
         let mut next = None;
@@ -341,6 +346,18 @@ impl Lease {
             Some(next) => Step::Until(next),
             None => Step::End,
         }
+    }
+
+    /// Between two questions of this replica, where so many wait.
+    fn between(&self, waiting: u64) -> Duration {
+        let pace = match self.calls.amount {
+            0 => PACE,
+            calls => {
+                (PACE * 100 / u32::try_from(calls).unwrap_or(u32::MAX)).clamp(FASTEST_PACE, PACE)
+            }
+        };
+        let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
+        pace.saturating_mul(waiting).min(LONGEST_PACE)
     }
 
     fn ask(&mut self, wanted: &[u64], queued: u64, now: Instant) -> Ask {

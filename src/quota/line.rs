@@ -18,7 +18,7 @@ use tokio::{
 
 pub(super) use super::flow::Amount;
 use super::{
-    Asker, Turn,
+    Asker, CallerUse, Turn,
     flow::{Flow, Waiting},
 };
 
@@ -85,6 +85,16 @@ impl Line {
     /// The messages that were admitted and have not gone.
     pub(super) fn queued(&self) -> u64 {
         self.flows.values().map(|flow| flow.backlog.messages).sum()
+    }
+
+    /// What each caller has, and waits for.
+    pub(super) fn callers(&mut self, now: Instant) -> Vec<CallerUse> {
+        let of = |(name, flow): (&Arc<str>, &mut Flow)| CallerUse {
+            caller: Arc::clone(name),
+            used: flow.used.used(now),
+            waiting: flow.backlog.calls,
+        };
+        self.flows.iter_mut().map(of).collect()
     }
 
     /// Notes that a caller asks, granted or not. How many of its messages wait already, and whether it was told

@@ -103,6 +103,17 @@ pub enum Refusal {
     QueueFull,
 }
 
+impl Refusal {
+    /// The cause, as in telemetry.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::TooLate { .. } => "too_late",
+            Self::NeverFits => "never_fits",
+            Self::QueueFull => "queue_full",
+        }
+    }
+}
+
 /// What is known of a quota now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Use {
@@ -112,6 +123,17 @@ pub struct Use {
     pub limit: u64,
     /// Calls that wait for their turn.
     pub waiting: usize,
+}
+
+/// What a caller has of a quota now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallerUse {
+    /// Name of the caller.
+    pub caller: Arc<str>,
+    /// Its messages that are charged; of files, calls.
+    pub used: u64,
+    /// Its calls that wait for their turn.
+    pub waiting: u64,
 }
 
 /// One kind's quota, and who waits for it.
@@ -201,6 +223,11 @@ impl Quotas {
         self.lane(kind).lock().usage(Instant::now())
     }
 
+    /// The same for each caller that used it, or asked for it, lately.
+    pub fn callers(&self, kind: Kind) -> Vec<CallerUse> {
+        self.lane(kind).lock().callers(Instant::now())
+    }
+
     fn lane(&self, kind: Kind) -> &Arc<Lane> {
         &self.kinds[kind as usize]
     }
@@ -255,6 +282,17 @@ impl Admission {
         self.goes(&mut lane.lock(), messages);
         turn.begin();
         turn
+    }
+
+    /// One of its calls had no turn in time: when it would have one, if it were asked for again then.
+    pub fn missed(&self, messages: u64) -> Refusal {
+        let mut rules = self.quotas.lane(self.kind).lock();
+        rules.missed(&self.asker, messages, Instant::now())
+    }
+
+    /// Name of the caller.
+    pub fn caller(&self) -> &str {
+        &self.asker.name
     }
 
     /// What has been counted as gone, and now waits once more.

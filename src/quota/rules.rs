@@ -9,7 +9,7 @@ use tokio::{
 
 pub(super) use super::line::Amount;
 use super::{
-    Asker, Kind, Refusal, Turn, Use,
+    Asker, CallerUse, Kind, Refusal, Turn, Use,
     budget::Budget,
     lease::{Answer, Ask, Step},
     line::{Line, Next},
@@ -101,6 +101,17 @@ impl Rules {
         }
         self.line.admit(asker, amount);
         Ok(())
+    }
+
+    /// A call that was admitted had no turn by now, which is the end of its time.
+    pub(super) fn missed(&mut self, asker: &Asker, messages: u64, now: Instant) -> Refusal {
+        let call = Amount { calls: 1, messages };
+        // It is among those that wait.
+        self.line.went(asker, messages);
+        let last = self.when_last_goes(asker, call, true, now);
+        let refusal = self.refuse(asker, call, last, now, now);
+        self.line.again(asker, messages);
+        refusal
     }
 
     fn when_last_goes(
@@ -279,6 +290,10 @@ impl Rules {
             limit,
             used,
         }
+    }
+
+    pub(super) fn callers(&mut self, now: Instant) -> Vec<CallerUse> {
+        self.line.callers(now)
     }
 
     /// What is to be done about the lease. With the end of it nobody keeps it any more.

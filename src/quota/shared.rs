@@ -160,6 +160,9 @@ async fn keep_lease(lane: Arc<Lane>) {
         match step {
             Step::Ask(ask) => {
                 let answer = leases.ask(&ask).await;
+                if matches!(answer, Ok(Answer::Lost { .. })) {
+                    leases.link.lost_quota();
+                }
                 match answer {
                     Ok(answer) => lane.lock().lease_answered(&ask, answer),
                     Err(Away { retry_after }) => {

@@ -258,6 +258,17 @@ fn observe_redis(gauges: &Gauges, link: &Arc<Link>) {
     gauges.observe(Gauge::RedisFailures, &[], move || {
         u32::try_from(health.health().failed).ok().map(f64::from)
     });
+    let health = Arc::clone(link);
+    gauges.observe_each(Gauge::RedisLost, &[], move |tell| {
+        let health = health.health();
+        for (what, lost) in [
+            ("record", health.lost_records),
+            ("quota", health.lost_quotas),
+        ] {
+            let lost = u32::try_from(lost).unwrap_or(u32::MAX);
+            tell(&[KeyValue::new("what", what)], f64::from(lost));
+        }
+    });
     let (health, last) = (Arc::clone(link), Mutex::new((0, Duration::ZERO)));
     gauges.observe(Gauge::RedisAnswerTime, &[], move || {
         let Health {

@@ -55,6 +55,10 @@ pub struct Health {
     pub failed: u64,
     /// Time that the answers took, in all.
     pub waited: Duration,
+    /// Records that it was found to have lost.
+    pub lost_records: u64,
+    /// Times that it was found to have lost the count of a quota.
+    pub lost_quotas: u64,
 }
 
 struct Shared {
@@ -68,6 +72,8 @@ struct Shared {
     answered: AtomicU64,
     failed: AtomicU64,
     waited_us: AtomicU64,
+    lost_records: AtomicU64,
+    lost_quotas: AtomicU64,
 }
 
 #[derive(Clone)]
@@ -99,6 +105,8 @@ impl Link {
             answered: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             waited_us: AtomicU64::new(0),
+            lost_records: AtomicU64::new(0),
+            lost_quotas: AtomicU64::new(0),
         });
         let ended = CancellationToken::new();
         let keep = ended
@@ -141,7 +149,19 @@ impl Link {
             answered: shared.answered.load(Ordering::Relaxed),
             failed: shared.failed.load(Ordering::Relaxed),
             waited: Duration::from_micros(shared.waited_us.load(Ordering::Relaxed)),
+            lost_records: shared.lost_records.load(Ordering::Relaxed),
+            lost_quotas: shared.lost_quotas.load(Ordering::Relaxed),
         }
+    }
+
+    /// Redis does not know a record that it was told of.
+    pub(super) fn lost_record(&self) {
+        self.shared.lost_records.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Redis does not know the count of a quota that it was told of.
+    pub(crate) fn lost_quota(&self) {
+        self.shared.lost_quotas.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -197,6 +197,7 @@ impl Redis {
             .arg(&part.accepted);
         let is_known: bool = self.link.call(&script).await?;
         if !is_known {
+            self.link.lost_record();
             tracing::warn!("Redis has lost the record of a request ID: a repeat may send again");
         }
         Ok(())

@@ -3,12 +3,14 @@
 
 use std::time::{Duration, Instant};
 
+use tonic::Code;
 use tonic_types::StatusExt;
 
 use super::{in_doubt, refusal, replica, says, send, store_away};
 use crate::support::{
     binary::Binary,
     easemob::{Easemob, Gate, Script},
+    metrics::Page,
     redis::Redis,
     soon,
 };
@@ -127,20 +129,64 @@ async fn redis_that_dies_while_a_message_is_under_way_changes_no_outcome() {
     }
 }
 
-/// D5: a replica starts without Redis, and uses it when it is there.
+/// R4: what was forgotten is told by an alarm.
 #[tokio::test]
-async fn a_gateway_starts_without_redis() {
+async fn a_redis_that_forgets_what_is_under_way_is_told_by_metrics() {
+    const LOST: &str = "easemob_gateway_redis_lost";
+    let (easemob, redis) = (Easemob::start(), Redis::start().await);
+    let gate = Gate::default();
+    easemob.on_send(Script::read().wait(&gate).accept());
+    let gateway = replica(&easemob, &redis)
+        .app(|app| app.quota.users.messages_per_minute = 6_000)
+        .start()
+        .await;
+    let client = gateway.client().await;
+    let first = tokio::spawn({
+        let client = client.clone();
+        async move { send(&client, says("1", "once")).await }
+    });
+    let arrived = easemob.until("it is there", |seen| seen.sends.len() == 1);
+    arrived.await;
+    let page = Page::of(&gateway).await;
+    assert_eq!(page.get(LOST, &[("what", "record")]), Some(0.0));
+    redis.flush().await;
+    gate.open();
+    let first = soon("the first", first).await.unwrap().unwrap();
+    assert_eq!(first.accepted.len(), 1);
+    Page::until(&gateway, "both losses show", |page| {
+        let lost = |what| page.count(LOST, &[("what", what)]);
+        lost("record") >= 1.0 && lost("quota") >= 1.0
+    })
+    .await;
+}
+
+/// D5: a replica starts without Redis and without Easemob, and uses them when they are there.
+#[tokio::test]
+async fn a_gateway_starts_without_redis_and_easemob() {
     let (easemob, mut redis) = (Easemob::start(), Redis::start().await);
+    easemob.down();
     redis.kill().await;
-    let gateway = replica(&easemob, &redis).start().await;
+    let gateway = replica(&easemob, &redis)
+        .app(|app| app.quota.users.messages_per_minute = 6_000)
+        .start()
+        .await;
     assert_eq!(gateway.page("livez").await, 200);
     assert_eq!(gateway.page("readyz").await, 200);
     let client = gateway.client().await;
+    let nobody = refusal(send(&client, says("", "to nobody")).await);
+    let (reason, state) = ("EASEMOB_UNREACHABLE", "NOT_SENT");
+    assert_eq!(nobody, (Code::Unavailable, reason.into(), state.into()));
+    easemob.up();
+    soon("Easemob is used", async {
+        while send(&client, says("", "without an ID")).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
     assert_eq!(
         refusal(send(&client, says("1", "early")).await),
         store_away()
     );
-    send(&client, says("", "without an ID")).await.unwrap();
     redis.restart().await;
     let back = async {
         while send(&client, says("1", "early")).await.is_err() {

@@ -2,9 +2,13 @@
 //! becomes of Redis, nobody has a message twice and callers are told the truth.
 
 mod away;
+mod deployed;
 mod killed;
+mod processes;
 mod quota;
 mod records;
+mod rolling;
+mod slow;
 
 use easemob_gateway::{
     proto::{

@@ -6,7 +6,7 @@ use std::{
 };
 
 use easemob_gateway::{
-    app::{GroupQuota, Quota, UserQuota},
+    app::{GroupQuota, Quota, TargetQuota, UserQuota},
     quota::{Asker, Kind, Quotas, Refusal, Shared},
     store::{self, Link, RedisUrl},
 };
@@ -183,6 +183,49 @@ async fn six_replicas_use_a_minutes_quota_and_no_more() {
     );
     assert!(worst <= 6_000, "{worst} in one minute");
     assert!(used >= 950, "{used} per mille");
+}
+
+/// The same with small messages: how much of a second's quota is used where an end has to be told before its place is
+/// free.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn six_replicas_use_a_seconds_quota_with_small_messages() {
+    let redis = Redis::start().await;
+    let limit = 100;
+    let quota = Quota {
+        chatrooms: TargetQuota {
+            calls_per_second: limit,
+            messages_per_second: limit,
+        },
+        ..Quota::default()
+    };
+    let ledger = Ledger::default();
+    let seconds = if soak() { 30 } else { 5 };
+    let until = Instant::now() + Duration::from_secs(seconds);
+    let fleet = fleet(&redis, 6, &quota);
+    let mut senders = JoinSet::new();
+    for (number, (quotas, _)) in fleet.iter().enumerate() {
+        for _ in 0..20 {
+            let (quotas, ledger) = (Arc::clone(quotas), Arc::clone(&ledger));
+            senders.spawn(greedy(
+                quotas,
+                ledger,
+                number,
+                Kind::Chatrooms,
+                1..=1,
+                until,
+            ));
+        }
+    }
+    senders.join_all().await;
+    let worst = worst(&ledger, Duration::from_secs(1));
+    let used = sum(&ledger) * 100 / (u64::from(limit) * seconds);
+    let calls = redis.calls("evalsha").await;
+    println!(
+        "worst second {worst}, used {used} %, {calls} questions for {} sends",
+        sum(&ledger)
+    );
+    assert!(worst <= limit.into(), "{worst} in one second");
+    assert!(used >= if soak() { 88 } else { 20 }, "{used} %");
 }
 
 /// At full rate a send costs few questions: each tells and asks for several.

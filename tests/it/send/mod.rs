@@ -11,6 +11,7 @@ mod ids;
 mod long;
 mod many;
 mod memory;
+mod pressure;
 mod quota;
 mod service;
 mod validation;

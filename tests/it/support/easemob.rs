@@ -28,7 +28,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Condvar, Mutex, Weak},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use socket2::{Domain, SockRef, Socket, Type};
@@ -72,6 +72,8 @@ impl Seen {
 pub struct Received {
     /// Number of its connection, from 0.
     pub connection: usize,
+    /// When its last byte was read.
+    pub at: Instant,
     /// Request line and headers.
     pub head: String,
     /// What it says.

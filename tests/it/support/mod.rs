@@ -10,6 +10,7 @@ pub mod process;
 pub mod redis;
 pub mod request;
 pub mod server;
+pub mod slow_way;
 pub mod tls;
 
 use std::{env, future::Future, net::SocketAddr, time::Duration};

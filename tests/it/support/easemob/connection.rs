@@ -5,6 +5,7 @@ use std::{
     net::{Shutdown, TcpStream},
     sync::{Arc, atomic::Ordering},
     thread,
+    time::Instant,
 };
 
 use socket2::SockRef;
@@ -151,6 +152,10 @@ impl Connection<'_> {
                 gate.pass();
                 Ok(())
             }
+            Step::Pause(time) => {
+                thread::sleep(time);
+                Ok(())
+            }
             Step::Silence => loop {
                 self.more()?;
             },
@@ -205,6 +210,7 @@ impl Connection<'_> {
             let head = String::from_utf8_lossy(head).into_owned();
             Received {
                 connection: self.number,
+                at: Instant::now(),
                 body: serde_json::from_slice(body).unwrap_or_default(),
                 bytes: match is_chunked(&head) {
                     true => dechunk(body).expect("it was read whole").1,
