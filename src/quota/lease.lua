@@ -9,7 +9,7 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local id, known, proposed = ARGV[1], ARGV[2], ARGV[3]
 local n = {}
-for i = 4, 16 do
+for i = 4, 17 do
   n[i] = tonumber(ARGV[i])
 end
 local seq, batch, lives = n[4], n[5], n[6]
@@ -18,8 +18,8 @@ local window = { m = n[8], c = 1000 }
 local held = { m = n[10], c = n[11] }
 local available = { m = n[12], c = n[13] }
 local reserve = { m = n[14], c = n[15] }
-local queued = n[16]
-local ended, wanted = ARGV[17], ARGV[18]
+local queued, promised = n[16], n[17]
+local ended, wanted = ARGV[18], ARGV[19]
 local PARTS, SLOTS = 250, 16
 
 local function int(number)
@@ -45,14 +45,14 @@ if known ~= '' and known ~= state.g then
   return { 'lost', state.g }
 end
 
--- A replica: held m, held c, dies, seq, batch, queued, waits since, its first call's m, seen.
+-- A replica: held m, held c, dies, seq, batch, queued, waits since, its first call's m, seen, promised.
 local function read(text)
   local fields = {}
   for field in string.gmatch(text, '%S+') do
     fields[#fields + 1] = tonumber(field)
   end
   return { m = fields[1], c = fields[2], dies = fields[3], seq = fields[4], batch = fields[5],
-    queued = fields[6], since = fields[7], first = fields[8], seen = fields[9] }
+    queued = fields[6], since = fields[7], first = fields[8], seen = fields[9], promised = fields[10] or 0 }
 end
 local own = state['r:' .. id] and read(state['r:' .. id])
 if own and seq <= own.seq then
@@ -106,6 +106,7 @@ end
 -- What the others have.
 local used = { m = sums.m + held.m, c = sums.c + held.c }
 local live, busy, others_queued, protected = 1, 0, 0, 0
+local askers, others_promised = 0, 0
 local since = own and own.since or 0
 local longest = since == 0 and now or since
 for field, text in pairs(state) do
@@ -123,6 +124,10 @@ for field, text in pairs(state) do
       used.c = used.c + other.c
       live = live + 1
       local waits = other.since > 0 and now - other.seen < 1500
+      if now - other.seen < 3000 and other.queued + other.promised > 0 then
+        askers = askers + 1
+        others_promised = others_promised + other.promised
+      end
       if waits then
         busy = busy + 1
         others_queued = others_queued + other.queued
@@ -151,9 +156,9 @@ local first = sizes[1] and math.max(0, sizes[1] - available.m) or 0
 local free = left.m - protected
 local most = math.max(first, math.ceil(limit.m / 10), 1)
 if busy > 0 then
-  -- Its share of what there is, or of what has come free since it asked last.
+  -- Its share of what there is, or twice that of what has come free since it asked last: replicas do not ask evenly.
   local passed = own and math.min(now - own.seen, window.m) or window.m
-  local share = math.max(left.m, limit.m * passed / window.m) / (busy + 1)
+  local share = math.max(left.m, 2 * limit.m * passed / window.m) / (busy + 1)
   most = math.max(first, math.floor(share))
 end
 if limit.m > 0 then
@@ -185,7 +190,7 @@ left.c = left.c - granted.c
 
 redis.call('HSET', state_key,
   'r:' .. id, table.concat({ int(held.m + granted.m), int(held.c + granted.c), int(now + lives),
-    int(seq), int(batch), int(queued), int(since), int(first), int(now) }, ' '),
+    int(seq), int(batch), int(queued), int(since), int(first), int(now), int(promised) }, ' '),
   'M', int(sums.m), 'Mt', int(dropped.m + 1), 'C', int(sums.c), 'Ct', int(dropped.c + 1))
 redis.call('PEXPIRE', parts_key, int(window.m + 60000))
 
@@ -204,4 +209,5 @@ if met < #sizes or left.m < limit.m / 10 then
     end
   end
 end
-return { 'ok', state.g, granted.m, granted.c, left.m, left.c, live, busy, others_queued, met, slots }
+return { 'ok', state.g, granted.m, granted.c, left.m, left.c, live, busy, others_queued, met, slots, askers,
+  others_promised }

@@ -63,6 +63,17 @@ pub(super) struct Lease {
     /// In a report's time.
     rate: Amount,
     last_charge: Instant,
+    /// What Redis was last told that callers were told to come back with.
+    told_promised: u64,
+}
+
+/// What callers want of this replica, in messages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Asked {
+    /// Of calls that wait.
+    pub(super) queued: u64,
+    /// Of those that were told to come back.
+    pub(super) promised: u64,
 }
 
 /// What Redis said last.
@@ -72,7 +83,10 @@ struct View {
     left: i64,
     left_calls: i64,
     busy: u64,
+    /// Other replicas that have calls waiting, or told some to come back; and how much, in all.
+    askers: u64,
     queued: u64,
+    promised: u64,
     /// What leaves in each sixteenth of the window from then on.
     slots: Vec<u64>,
     /// Somebody here still waits.
@@ -106,6 +120,7 @@ pub(super) struct Ask {
     pub(super) available: Amount,
     pub(super) reserve: Amount,
     pub(super) queued: u64,
+    pub(super) promised: u64,
     /// How long ago, and how much.
     pub(super) ended: Vec<(Duration, Amount)>,
     pub(super) wanted: Vec<u64>,
@@ -125,6 +140,8 @@ pub(super) enum Answer {
         queued: u64,
         met: usize,
         slots: Vec<u64>,
+        askers: u64,
+        promised: u64,
     },
     /// It has forgotten what it knew, and wants to be told all again.
     Lost { generation: String },
@@ -167,6 +184,7 @@ impl Lease {
             rate_since: now,
             rate: Amount::default(),
             last_charge: now,
+            told_promised: 0,
         }
     }
 
@@ -253,7 +271,7 @@ impl Lease {
     }
 
     /// When this much will fit, as far as can be told: others ask as well.
-    pub(super) fn when_fits(&mut self, amount: Amount, now: Instant) -> Instant {
+    pub(super) fn when_fits(&mut self, amount: Amount, promised: bool, now: Instant) -> Instant {
         let Limit {
             amount: limit,
             length,
@@ -281,8 +299,12 @@ impl Lease {
             };
         }
         let Some(view) = &self.view else { return calls };
-        // Of the others who wait, about as much goes before as of this.
-        let before = view.queued.min(amount.messages * view.busy) + amount.messages;
+        // Of each of the others about as much goes before as of this one.
+        let others = match promised {
+            true => (view.queued + view.promised).min(amount.messages * view.askers),
+            false => view.queued.min(amount.messages * view.busy),
+        };
+        let before = others + amount.messages;
         let mut free = self.room(now);
         if before <= free {
             return calls;
@@ -303,14 +325,14 @@ impl Lease {
         (now + length * (rounds + 1)).max(calls)
     }
 
-    /// What is to be done now. `wanted`: the calls that wait, in their order; `queued`: messages that do.
-    pub(super) fn step(&mut self, wanted: &[u64], queued: u64, now: Instant) -> Step {
+    /// What is to be done now. `wanted`: the calls that wait, in their order.
+    pub(super) fn step(&mut self, wanted: &[u64], asked: Asked, now: Instant) -> Step {
         self.forget(now);
         if let Some(away) = &self.away {
             if now < away.retry_at {
                 return Step::Until(away.retry_at);
             }
-            return Step::Ask(self.ask(wanted, queued, now));
+            return Step::Ask(self.ask(wanted, asked, now));
         }
         if now >= self.usable_until {
             self.available = Amount::default();
@@ -329,6 +351,13 @@ impl Lease {
                 None => paced,
             });
         }
+        if asked.promised > self.told_promised {
+            // What others tell their callers depends on it.
+            at(self
+                .pace
+                .ready(between, now)
+                .max(asked_at.unwrap_or(now) + between));
+        }
         if let Some((oldest, _)) = self.telling.front().or(self.ended.front()) {
             at((*oldest + REPORT).max(self.pace.ready(between, now)));
         }
@@ -342,7 +371,7 @@ impl Lease {
             at(asked_at.unwrap_or(now) + RENEW);
         }
         match next {
-            Some(next) if next <= now => Step::Ask(self.ask(wanted, queued, now)),
+            Some(next) if next <= now => Step::Ask(self.ask(wanted, asked, now)),
             Some(next) => Step::Until(next),
             None => Step::End,
         }
@@ -360,7 +389,8 @@ impl Lease {
         pace.saturating_mul(waiting).min(LONGEST_PACE)
     }
 
-    fn ask(&mut self, wanted: &[u64], queued: u64, now: Instant) -> Ask {
+    fn ask(&mut self, wanted: &[u64], asked: Asked, now: Instant) -> Ask {
+        self.told_promised = asked.promised;
         self.pace.take(now);
         self.take_rate(now);
         let reserve = self.reserve(now);
@@ -388,7 +418,8 @@ impl Lease {
             held: self.available + self.under_way + untold,
             available: self.available,
             reserve,
-            queued,
+            queued: asked.queued,
+            promised: asked.promised,
             ended: self
                 .telling
                 .iter()
@@ -410,6 +441,8 @@ impl Lease {
                 queued,
                 met,
                 slots,
+                askers,
+                promised,
             } => {
                 if self.away.take().is_some() {
                     self.available = Amount::default();
@@ -423,7 +456,9 @@ impl Lease {
                     left,
                     left_calls,
                     busy,
+                    askers,
                     queued,
+                    promised,
                     slots,
                     short: met < ask.wanted.len(),
                 });

@@ -97,6 +97,15 @@ impl Line {
         self.flows.iter_mut().map(of).collect()
     }
 
+    /// The messages that were told to come back, and will.
+    pub(super) fn promised(&mut self, now: Instant) -> u64 {
+        let of = |flow: &mut Flow| {
+            flow.forget_promises(now);
+            flow.ahead(true).messages - flow.backlog.messages
+        };
+        self.flows.values_mut().map(of).sum()
+    }
+
     /// Notes that a caller asks, granted or not. How many of its messages wait already, and whether it was told
     /// to come back now.
     pub(super) fn ask(&mut self, asker: &Asker, amount: Amount, now: Instant) -> (usize, bool) {

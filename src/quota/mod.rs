@@ -186,9 +186,15 @@ impl Quotas {
             messages: calls.iter().sum(),
         };
         let largest = calls.iter().copied().max().unwrap_or_default();
-        let mut rules = self.lane(kind).lock();
-        rules.admit(asker, amount, largest, until, Instant::now())?;
-        drop(rules);
+        let lane = self.lane(kind);
+        let admitted = lane
+            .lock()
+            .admit(asker, amount, largest, until, Instant::now());
+        if admitted.is_err() {
+            // What was promised is told to the others.
+            lane.keep_lease();
+        }
+        admitted?;
         Ok(Admission {
             quotas: Arc::clone(self),
             kind,

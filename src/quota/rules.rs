@@ -11,7 +11,7 @@ pub(super) use super::line::Amount;
 use super::{
     Asker, CallerUse, Kind, Refusal, Turn, Use,
     budget::Budget,
-    lease::{Answer, Ask, Step},
+    lease::{Answer, Ask, Asked, Step},
     line::{Line, Next},
 };
 use crate::app::Quota;
@@ -124,7 +124,7 @@ impl Rules {
         let mut before = self.line.before(asker, amount, promised, now);
         let own = self.line.own_backlog(asker) + amount;
         before.messages += self.line.kept_for_others(&asker.name, own.messages, now);
-        self.when_fits(before, now)
+        self.when_fits(before, promised, now)
     }
 
     fn refuse(
@@ -137,7 +137,7 @@ impl Rules {
     ) -> Refusal {
         let needs = last - now;
         // With all of the quota before it, it would still need this long.
-        let alone = self.when_fits(amount, now).duration_since(now);
+        let alone = self.when_fits(amount, true, now).duration_since(now);
         let calls = Some(self.calls_per_second).filter(|limit| *limit > 0);
         let whole = calls.is_none_or(|limit| amount.calls <= limit)
             && self
@@ -153,7 +153,7 @@ impl Rules {
         let before = self.line.before_at_own_pace(asker, amount, now);
         // As long as those before it stay, it would be refused until then.
         let in_time = last - until.saturating_duration_since(now);
-        let when = self.when_fits(before, now).max(in_time);
+        let when = self.when_fits(before, true, now).max(in_time);
         self.line.promise(asker, when, amount);
         Refusal::TooLate {
             retry_after: Some(when - now),
@@ -237,7 +237,7 @@ impl Rules {
                     calls: 1,
                     messages: next.messages,
                 };
-                self.when_fits(amount, now)
+                self.when_fits(amount, false, now)
                     .max(now + Duration::from_millis(1))
             }
             // All wait for places, and are told when one is given back; or for what is kept for others, which changes
@@ -302,11 +302,14 @@ impl Rules {
             true => Vec::new(),
             false => self.line.sizes(),
         };
-        let queued = self.line.queued();
+        let asked = Asked {
+            queued: self.line.queued(),
+            promised: self.line.promised(now),
+        };
         let Some(lease) = self.budget.lease() else {
             return Step::End;
         };
-        let step = lease.step(&wanted, queued, now);
+        let step = lease.step(&wanted, asked, now);
         if matches!(step, Step::End) {
             self.keeps_lease = false;
         }
@@ -333,8 +336,9 @@ impl Rules {
         self.paused_until.is_none_or(|until| now >= until) && self.budget.fits(messages, kept, now)
     }
 
-    fn when_fits(&mut self, amount: Amount, now: Instant) -> Instant {
+    /// `promised`: after those as well who were told by other replicas to come back.
+    fn when_fits(&mut self, amount: Amount, promised: bool, now: Instant) -> Instant {
         let unpaused = self.paused_until.map_or(now, |until| until.max(now));
-        self.budget.when_fits(amount, now).max(unpaused)
+        self.budget.when_fits(amount, promised, now).max(unpaused)
     }
 }

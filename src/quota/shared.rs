@@ -84,6 +84,7 @@ impl Leases {
             ask.reserve.messages,
             ask.reserve.calls,
             ask.queued,
+            ask.promised,
         ] {
             script.arg(number);
         }
@@ -128,6 +129,8 @@ fn read(answer: &[Value]) -> Answer {
                 Some(Value::Array(slots)) => slots.iter().map(amount).collect(),
                 _ => Vec::new(),
             },
+            askers: count(11),
+            promised: count(12),
         },
         "lost" => Answer::Lost { generation },
         _ => Answer::Late,

@@ -118,7 +118,7 @@ impl Fleet {
     #[track_caller]
     fn assert_true_to_its_word(&self) {
         let (admitted, returned) = self.returned();
-        assert!(returned >= 100, "{returned} came back");
+        assert!(returned >= 50, "{returned} came back");
         assert!(admitted * 100 >= returned * 95, "{admitted} of {returned}");
     }
 }
@@ -203,7 +203,9 @@ async fn six_processes_use_a_minutes_quota_and_no_more() {
     let fleet =
         Fleet::start("users = { calls_per_second = 100, messages_per_minute = 6000 }").await;
     let begin = Instant::now();
-    let _senders = fleet.send(10, 1..=600, Duration::from_secs(15), many_users);
+    let patience = Duration::from_secs(15);
+    let _many = fleet.send(5, 1..=600, patience, many_users);
+    let _few = fleet.send(5, 1..=30, patience, many_users);
     let used_up = async {
         while sum(&fleet.arrivals("to")) < 5_700 {
             sleep(Duration::from_millis(100)).await;
