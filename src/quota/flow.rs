@@ -48,6 +48,8 @@ pub(super) struct Flow {
     /// What was refused, by the time at which it was told to ask again: what comes later is told a later
     /// time, so that not all come at once.
     promises: BTreeMap<(Instant, u64), Amount>,
+    /// How late who was told to come back may be.
+    grace: Duration,
     /// Tells promises of one time apart.
     number: u64,
     promised: Amount,
@@ -76,6 +78,7 @@ impl Flow {
             used: Window::new(0, length),
             asked: Window::new(0, length),
             promises: BTreeMap::new(),
+            grace: GRACE.max(length / 20),
             number: 0,
             promised: Amount::default(),
             trust: FULL_TRUST,
@@ -140,23 +143,28 @@ impl Flow {
         }
     }
 
-    /// Whether a message was told to come back at about this time; its place is then taken.
-    pub(super) fn redeem_promise(&mut self, now: Instant) -> bool {
+    /// Whether a message of this size was told to come back at about this time; its place is then taken. What is of another
+    /// size is another message, and takes nobody's place.
+    pub(super) fn redeem_promise(&mut self, amount: Amount, now: Instant) -> bool {
         self.forget_promises(now);
-        match self.promises.first_entry() {
-            Some(first) if first.key().0 <= now => {
-                self.promised = self.promised - first.remove();
-                self.trust += (FULL_TRUST - self.trust).div_ceil(8);
-                true
-            }
-            _ => false,
-        }
+        let due = self.promises.range(..=(now, u64::MAX));
+        let Some(key) = due
+            .filter(|(_, promised)| **promised == amount)
+            .map(|(key, _)| *key)
+            .next()
+        else {
+            return false;
+        };
+        self.promises.remove(&key);
+        self.promised = self.promised - amount;
+        self.trust += (FULL_TRUST - self.trust).div_ceil(8);
+        true
     }
 
     /// Those who did not come back are not waited for, and trusted less.
     pub(super) fn forget_promises(&mut self, now: Instant) {
         while let Some(first) = self.promises.first_entry() {
-            if first.key().0 + GRACE > now {
+            if first.key().0 + self.grace > now {
                 break;
             }
             self.promised = self.promised - first.remove();

@@ -121,7 +121,7 @@ impl Line {
         flow.weight = weight;
         flow.asked.charge(amount.messages);
         flow.asked.end(amount.messages, now, now);
-        (flow.admitted, flow.redeem_promise(now))
+        (flow.admitted, flow.redeem_promise(amount, now))
     }
 
     pub(super) fn admit(&mut self, asker: &Asker, amount: Amount) {
@@ -374,6 +374,15 @@ impl Line {
             calls: own.calls * limit / left,
             messages: own.messages * limit / left,
         }
+    }
+
+    /// What of a caller's was told to come back before one of its calls, and that call.
+    pub(super) fn promised_before(&mut self, asker: &Asker, call: Amount, now: Instant) -> Amount {
+        let flow = self.flows.get_mut(&asker.name);
+        flow.map_or(call, |flow| {
+            flow.forget_promises(now);
+            flow.ahead(true) - flow.backlog + call
+        })
     }
 
     /// Notes when a refused message was told to come back.

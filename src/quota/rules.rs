@@ -106,12 +106,14 @@ impl Rules {
     /// A call that was admitted had no turn by now, which is the end of its time.
     pub(super) fn missed(&mut self, asker: &Asker, messages: u64, now: Instant) -> Refusal {
         let call = Amount { calls: 1, messages };
-        // It is among those that wait.
-        self.line.went(asker, messages);
-        let last = self.when_last_goes(asker, call, true, now);
-        let refusal = self.refuse(asker, call, last, now, now);
-        self.line.again(asker, messages);
-        refusal
+        // Of those that wait, the earlier ones have been told by now; the others come after it.
+        let before = self.line.promised_before(asker, call, now);
+        let when = self.when_fits(before, true, now);
+        self.line.promise(asker, when, call);
+        Refusal::TooLate {
+            retry_after: Some(when - now),
+            needs: when - now,
+        }
     }
 
     fn when_last_goes(

@@ -6,23 +6,29 @@ use std::time::{Duration, Instant};
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use super::{in_doubt, refusal, replica, says, send, store_away};
+use super::{in_doubt, refusal, replica, says, send, send_at_last, store_away};
 use crate::support::{
     binary::Binary,
     easemob::{Easemob, Gate, Script},
+    gateway::Setup,
     metrics::Page,
     redis::Redis,
     soon,
 };
+
+/// One that waits for an answer as long as it does by default.
+fn impatient(easemob: &Easemob, redis: &Redis) -> Setup {
+    replica(easemob, redis).store(|store| store.answer_timeout = Duration::from_millis(100))
+}
 
 /// R1, R3: killed, and stopped where it stands.
 #[tokio::test]
 async fn without_redis_sends_go_on_and_those_with_an_id_are_refused() {
     for frozen in [false, true] {
         let (easemob, mut redis) = (Easemob::start(), Redis::start().await);
-        let gateway = replica(&easemob, &redis).start().await;
+        let gateway = impatient(&easemob, &redis).start().await;
         let client = gateway.client().await;
-        send(&client, says("1", "before")).await.unwrap();
+        send_at_last(&client, "before").await;
         match frozen {
             true => redis.freeze(),
             false => redis.kill().await,
@@ -42,15 +48,10 @@ async fn without_redis_sends_go_on_and_those_with_an_id_are_refused() {
             true => redis.thaw(),
             false => redis.restart().await,
         }
-        let back = async {
-            while send(&client, says("after", "after")).await.is_err() {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        soon("it is used again", back).await;
+        send_at_last(&client, "after").await;
         assert_eq!(easemob.seen().texts().len(), 3);
         if frozen {
-            assert!(send(&client, says("1", "before")).await.unwrap().replayed);
+            assert!(send_at_last(&client, "before").await);
         }
     }
 }
@@ -59,9 +60,9 @@ async fn without_redis_sends_go_on_and_those_with_an_id_are_refused() {
 #[tokio::test]
 async fn a_redis_that_does_not_answer_is_soon_left_alone() {
     let (easemob, redis) = (Easemob::start(), Redis::start().await);
-    let gateway = replica(&easemob, &redis).start().await;
+    let gateway = impatient(&easemob, &redis).start().await;
     let client = gateway.client().await;
-    send(&client, says("1", "before")).await.unwrap();
+    send_at_last(&client, "before").await;
     redis.freeze();
     let begin = Instant::now();
     for number in 0..200 {
@@ -184,16 +185,11 @@ async fn a_gateway_starts_without_redis_and_easemob() {
     })
     .await;
     assert_eq!(
-        refusal(send(&client, says("1", "early")).await),
+        refusal(send(&client, says("early", "early")).await),
         store_away()
     );
     redis.restart().await;
-    let back = async {
-        while send(&client, says("1", "early")).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    soon("Redis is used", back).await;
+    send_at_last(&client, "early").await;
     assert_eq!(easemob.seen().texts(), ["without an ID", "early"]);
 }
 

@@ -1,17 +1,14 @@
 //! The ways in which Redis is run: with TLS and a user of few rights, as a Cluster, and watched by a Sentinel.
 
-use std::time::Duration;
-
 use easemob_gateway::{proto::messaging_service_client::MessagingServiceClient, store::RedisUrl};
-use tonic::{Code, transport::Channel};
+use tonic::transport::Channel;
 
-use super::{refusal, replica, says, send, store_away};
+use super::{refusal, replica, says, send, send_at_last, store_away};
 use crate::support::{
     easemob::Easemob,
     gateway::{Setup, TestGateway},
     metrics::Page,
     redis::{Cluster, Redis},
-    soon,
     tls::{Authority, TlsFiles},
 };
 
@@ -66,22 +63,6 @@ async fn is_well(gateway: &TestGateway) {
     assert_eq!(page.get("easemob_gateway_redis_failed", &[]), Some(0.0));
 }
 
-/// A send that is tried until Redis is there again. Until then it is refused as what it is.
-async fn sends_again(client: &MessagingServiceClient<Channel>, id: &str) -> bool {
-    soon("Redis is used again", async {
-        loop {
-            match send(client, says(id, id)).await {
-                Ok(sent) => return sent.replayed,
-                Err(status) if status.code() == Code::Unavailable => {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-                Err(status) => panic!("{status:?}"),
-            }
-        }
-    })
-    .await
-}
-
 #[tokio::test]
 async fn with_tls_and_a_user_of_few_rights() {
     let (easemob, files) = (Easemob::start(), TlsFiles::new());
@@ -123,11 +104,11 @@ async fn a_cluster_goes_on_with_the_copy_of_a_master_that_died() {
         .until_it_says("replication", "role:master")
         .await;
     for number in 0..20 {
-        sends_again(&client, &format!("during-{number}")).await;
+        send_at_last(&client, &format!("during-{number}")).await;
     }
     // Of the records from before, those of the dead master as well: they had been copied.
     for number in 0..20 {
-        assert!(sends_again(&client, &format!("before-{number}")).await);
+        assert!(send_at_last(&client, &format!("before-{number}")).await);
     }
     sends_once_each(&easemob, &client, "after").await;
     let seen = easemob.seen();
@@ -155,9 +136,9 @@ async fn sentinels_name_another_master_when_theirs_died() {
 
     master.kill().await;
     copy.until_it_says("replication", "role:master").await;
-    assert!(!sends_again(&client, "during").await);
+    assert!(!send_at_last(&client, "during").await);
     for number in 0..20 {
-        assert!(sends_again(&client, &format!("before-{number}")).await);
+        assert!(send_at_last(&client, &format!("before-{number}")).await);
     }
     sends_once_each(&easemob, &client, "after").await;
     assert_eq!(easemob.seen().sends.len(), 41);

@@ -46,7 +46,7 @@ async fn send(pair: Arc<Pair>, number: usize) -> (usize, bool) {
     let id = format!("id-{number}");
     for attempt in 0..100 {
         let mut request = Request::new(says(&id, &id));
-        request.set_timeout(Duration::from_secs(20));
+        request.set_timeout(Duration::from_secs(30));
         let mut client = pair.client((number + attempt) % 2).await;
         match client.send_message(request).await {
             Ok(_) => return (number, true),
@@ -83,9 +83,9 @@ async fn replicas_that_are_killed_send_nothing_twice() {
     let toml = format!(
         "[apps.shop]\nbase_url = '{}'\norg_name = 'sandbox'\napp_name = 'demo'\n\
          client_id = 'sandbox-client-id'\nclient_secret_env = 'SECRET'\n\
-         [apps.shop.timeouts]\nconnect = '600ms'\nattempt = '3s'\ncall = '3s'\ntoken = '1s'\n\
+         [apps.shop.timeouts]\nconnect = '600ms'\nattempt = '8s'\ncall = '8s'\ntoken = '1s'\n\
          [apps.shop.quota.users]\ncalls_per_second = 0\nmessages_per_minute = 0\n\
-         [store]\nkind = 'redis'\nurl = '{}'\n",
+         [store]\nkind = 'redis'\nurl = '{}'\nanswer_timeout = '5s'\n",
         easemob.url(),
         redis.url()
     );

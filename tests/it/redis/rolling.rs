@@ -63,7 +63,7 @@ async fn replicas_are_replaced_under_load_and_nothing_is_lost_or_sent_twice() {
         "[apps.shop]\nbase_url = '{}'\norg_name = 'sandbox'\napp_name = 'demo'\n\
          client_id = 'sandbox-client-id'\nclient_secret_env = 'SECRET'\n\
          [apps.shop.quota.users]\ncalls_per_second = 1000\nmessages_per_minute = 60000\n\
-         [store]\nkind = 'redis'\nurl = '{}'\n",
+         [store]\nkind = 'redis'\nurl = '{}'\nanswer_timeout = '5s'\n",
         easemob.url(),
         redis.url()
     );

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use easemob_gateway::store::RedisUrl;
 
-use super::{refusal, replica, says, send, store_away};
+use super::{refusal, replica, says, send, send_at_last, store_away};
 use crate::support::{
     easemob::Easemob,
     gateway::{Setup, TestGateway},
@@ -12,7 +12,7 @@ use crate::support::{
     metrics::Page,
     redis::Redis,
     slow_way::SlowWay,
-    soon, times,
+    times,
 };
 
 /// One place for calls, so that one that is lost is missed; and quotas, so that each send has to do with Redis.
@@ -21,6 +21,7 @@ fn narrow(easemob: &Easemob, redis: &Redis, way: &SlowWay) -> Setup {
     replica(easemob, redis)
         .store(|store| {
             store.url = Some(url);
+            store.answer_timeout = Duration::from_millis(100);
             store.fallback_share = 1.0;
         })
         .server(|server| server.shards = std::num::NonZeroUsize::new(1))
@@ -44,7 +45,7 @@ async fn a_slow_redis_delays_nobody_for_long_and_takes_no_place() {
         let way = SlowWay::to(redis.addr()).await;
         let gateway = narrow(&easemob, &redis, &way).start().await;
         let client = gateway.client().await;
-        send(&client, says("1", "before")).await.unwrap();
+        send_at_last(&client, "before").await;
         let failed_before = failures(&gateway).await;
 
         way.delay(delay);
@@ -72,12 +73,7 @@ async fn a_slow_redis_delays_nobody_for_long_and_takes_no_place() {
         assert_eq!(page.count("easemob_gateway_quota_waiting", &[]), 0.0);
 
         way.delay(Some(Duration::ZERO));
-        let back = async {
-            while send(&client, says("after", "after")).await.is_err() {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        soon("it is used again", back).await;
+        send_at_last(&client, "after").await;
         send(&client, says("", "last")).await.unwrap();
         // None of those that were refused is among them, and none twice.
         let mut expected = vec!["before".to_owned()];
