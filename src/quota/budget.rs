@@ -90,9 +90,8 @@ impl Budget {
         }
     }
 
-    /// When this much will fit, if nothing else goes meanwhile but what other replicas have before it; `promised` counts
-    /// those as well whom they told to come back.
-    pub(super) fn when_fits(&mut self, amount: Amount, promised: bool, now: Instant) -> Instant {
+    /// When this much will fit, if nothing else goes meanwhile.
+    pub(super) fn when_fits(&mut self, amount: Amount, now: Instant) -> Instant {
         let when = |window: &mut Option<Window>, amount: u64| {
             window
                 .as_mut()
@@ -102,7 +101,7 @@ impl Budget {
             Self::Own { calls, messages } => {
                 when(calls, amount.calls).max(when(messages, amount.messages))
             }
-            Self::Leased(lease) => lease.when_fits(amount, promised, now),
+            Self::Leased(lease) => lease.when_fits(amount, now),
         }
     }
 

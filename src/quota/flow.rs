@@ -135,6 +135,12 @@ impl Flow {
         self.backlog + promised
     }
 
+    /// The same with those alone who were told to come back by this time.
+    pub(super) fn ahead_by(&self, time: Instant) -> Amount {
+        let due = self.promises.range(..=(time, u64::MAX));
+        due.fold(self.backlog, |sum, (_, promised)| sum + *promised)
+    }
+
     pub(super) fn promise(&mut self, when: Instant, amount: Amount) {
         if self.promises.len() < PROMISES {
             self.number += 1;
@@ -143,16 +149,13 @@ impl Flow {
         }
     }
 
-    /// Whether a message of this size was told to come back at about this time; its place is then taken. What is of another
-    /// size is another message, and takes nobody's place.
-    pub(super) fn redeem_promise(&mut self, amount: Amount, now: Instant) -> bool {
+    /// Whether a message was told to come back at about this time; its place is then taken. `of_size`: a message of this
+    /// size, as what is of another size is another message.
+    pub(super) fn redeem_promise(&mut self, of_size: Option<Amount>, now: Instant) -> bool {
         self.forget_promises(now);
-        let due = self.promises.range(..=(now, u64::MAX));
-        let Some(key) = due
-            .filter(|(_, promised)| **promised == amount)
-            .map(|(key, _)| *key)
-            .next()
-        else {
+        let mut due = self.promises.range(..=(now, u64::MAX));
+        let fits = |promised: Amount| of_size.is_none_or(|size| size == promised);
+        let Some((&key, &amount)) = due.find(|(_, promised)| fits(**promised)) else {
             return false;
         };
         self.promises.remove(&key);

@@ -25,6 +25,10 @@ const LONGEST_PACE: Duration = Duration::from_millis(500);
 const BURST: f64 = 8.0;
 /// Ends closer together are told as one.
 const GRAIN: Duration = Duration::from_millis(5);
+/// Parts of a window in which Redis tells what leaves.
+const SLOTS: u32 = 16;
+/// Windows at most that are looked ahead.
+const ROUNDS: u32 = 200;
 /// Calls at most that are asked for at once.
 const CALLS: usize = 512;
 
@@ -270,60 +274,94 @@ impl Lease {
         }
     }
 
-    /// When this much will fit, as far as can be told: others ask as well.
-    pub(super) fn when_fits(&mut self, amount: Amount, promised: bool, now: Instant) -> Instant {
+    /// When a message may go. `before` tells what of this replica's goes before it by a time, and the message with it.
+    pub(super) fn when(
+        &mut self,
+        mut before: impl FnMut(Instant) -> Amount,
+        now: Instant,
+    ) -> Instant {
         let Limit {
             amount: limit,
             length,
         } = self.messages;
-        let calls = match self.calls.amount {
-            0 => now,
-            // They are on their way through a window of a second, half used in the mean.
-            limit => {
-                now + self.calls.length
-                    * u32::try_from(amount.calls.saturating_sub(1) / limit).unwrap_or(u32::MAX)
-            }
+        let calls = self.when_calls_fit(before(now).calls, now);
+        let mut free = self.room(now);
+        let Some(view) = self.view.as_ref().filter(|_| limit > 0) else {
+            return calls;
         };
+        // Of each of the others about as much goes before as of this one.
+        let mut fits = |at: Instant, free: u64| {
+            let own = before(at).messages;
+            let others = (view.queued + view.promised).min(own * view.askers);
+            own + others <= free
+        };
+        if fits(now, free) {
+            return calls;
+        }
+        let slot = length / SLOTS;
+        let mut leaves = view.slots.clone();
+        leaves.resize(SLOTS as usize, 0);
+        // What is not among those that ended is under way, and leaves after them.
+        let ended: u64 = leaves.iter().sum();
+        if let Some(last) = leaves.last_mut() {
+            *last += limit.saturating_sub(free + ended);
+        }
+        for round in 0..ROUNDS {
+            let begin = view.at + length * round;
+            let all: u64 = leaves.iter().sum();
+            if begin + length > now && fits(begin + length, free + all) {
+                for (number, amount) in (1u32..).zip(&leaves) {
+                    free += amount;
+                    let at = begin + slot * number;
+                    if at > now && fits(at, free) {
+                        return at.max(calls);
+                    }
+                }
+            } else {
+                free += all;
+            }
+        }
+        now + length * ROUNDS
+    }
+
+    /// When this much will fit, if nothing else goes before.
+    pub(super) fn when_fits(&mut self, amount: Amount, now: Instant) -> Instant {
+        let Limit {
+            amount: limit,
+            length,
+        } = self.messages;
+        let calls = self.when_calls_fit(amount.calls, now);
         if limit == 0 {
             return calls;
         }
-        if let Some(away) = &mut self.away {
-            let (left, _) = left(&self.view, self.messages, self.calls, now);
-            let fits = away.messages.used(now) + amount.messages <= part(left, self.share);
-            return match fits {
-                true => calls,
-                false => away
-                    .messages
-                    .when_fits(amount.messages, now)
-                    .max(now + length / 16),
-            };
-        }
-        let Some(view) = &self.view else { return calls };
-        // Of each of the others about as much goes before as of this one.
-        let others = match promised {
-            true => (view.queued + view.promised).min(amount.messages * view.askers),
-            false => view.queued.min(amount.messages * view.busy),
+        let Some(away) = &mut self.away else {
+            let rounds = amount.messages.saturating_sub(1) / limit;
+            return (now + length * u32::try_from(rounds).unwrap_or(u32::MAX)).max(calls);
         };
-        // A little more: whole calls do not fill a window to its last message.
-        let before = others * 33 / 32 + amount.messages;
-        let mut free = self.room(now);
-        if before <= free {
-            return calls;
+        let (left, _) = left(&self.view, self.messages, self.calls, now);
+        match away.messages.used(now) + amount.messages <= part(left, self.share) {
+            true => calls,
+            false => away
+                .messages
+                .when_fits(amount.messages, now)
+                .max(now + length / SLOTS),
         }
-        let Some(view) = &self.view else { return calls };
-        let slot = length / 16;
-        let rounds = u32::try_from((before - 1) / limit).unwrap_or(u32::MAX);
-        let lacking = (before - 1) % limit + 1;
-        let passed = now.duration_since(view.at);
-        for (number, amount) in (1u32..).zip(&view.slots) {
-            if slot * number > passed {
-                free += amount;
-                if free >= lacking {
-                    return (view.at + slot * number + length * rounds).max(calls);
-                }
+    }
+
+    /// They are on their way through a window of a second.
+    fn when_calls_fit(&self, calls: u64, now: Instant) -> Instant {
+        match self.calls.amount {
+            0 => now,
+            limit => {
+                let rounds = calls.saturating_sub(1) / limit;
+                now + self.calls.length * u32::try_from(rounds).unwrap_or(u32::MAX)
             }
         }
-        (now + length * (rounds + 1)).max(calls)
+    }
+
+    /// Whether this replica is on its own.
+    pub(super) fn is_away(&self) -> bool {
+        self.away.is_some()
     }
 
     /// What is to be done now. `wanted`: the calls that wait, in their order.
@@ -551,7 +589,7 @@ fn left(view: &Option<View>, messages: Limit, calls: Limit, now: Instant) -> (u6
     if passed > messages.length + 3 * USABLE {
         return (messages.amount, of_calls);
     }
-    let slot = messages.length / 16;
+    let slot = messages.length / SLOTS;
     let gone = (1u32..)
         .zip(&view.slots)
         .filter(|(number, _)| slot * *number <= passed)

@@ -9,7 +9,7 @@
 //! order. So what the others asked for lately is kept for them, up to their shares; only what is left of it
 //! can be taken beyond one's own share.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
@@ -28,7 +28,8 @@ const STEP: u64 = 1 << 20;
 /// Those who wait, by caller.
 #[derive(Debug)]
 pub(super) struct Line {
-    flows: HashMap<Arc<str>, Flow>,
+    /// In order of their names: there are few, and finding one costs less than to hash its name.
+    flows: BTreeMap<Arc<str>, Flow>,
     /// Sum of the callers' weights.
     weights: u64,
     /// Where the clocks stand: the start of the call that went last.
@@ -52,7 +53,7 @@ pub(super) struct Next {
 impl Line {
     pub(super) fn new(limit: Option<u64>, length: Duration) -> Self {
         Self {
-            flows: HashMap::new(),
+            flows: BTreeMap::new(),
             weights: 0,
             clock: 0,
             waiting: 0,
@@ -107,8 +108,14 @@ impl Line {
     }
 
     /// Notes that a caller asks, granted or not. How many of its messages wait already, and whether it was told
-    /// to come back now.
-    pub(super) fn ask(&mut self, asker: &Asker, amount: Amount, now: Instant) -> (usize, bool) {
+    /// to come back now; with `of_size`, one of that size.
+    pub(super) fn ask(
+        &mut self,
+        asker: &Asker,
+        amount: Amount,
+        of_size: Option<Amount>,
+        now: Instant,
+    ) -> (usize, bool) {
         self.tidy(now);
         let length = self.length;
         let flow = self
@@ -121,7 +128,7 @@ impl Line {
         flow.weight = weight;
         flow.asked.charge(amount.messages);
         flow.asked.end(amount.messages, now, now);
-        (flow.admitted, flow.redeem_promise(amount, now))
+        (flow.admitted, flow.redeem_promise(of_size, now))
     }
 
     pub(super) fn admit(&mut self, asker: &Asker, amount: Amount) {
@@ -311,20 +318,14 @@ impl Line {
     }
 
     /// What goes before the last call of a message of this caller, and the message with it: its own
-    /// backlog, and of the others' what their weights let go meanwhile. `promised` counts those as well who were told to
-    /// come back.
+    /// backlog, and of the others' what their weights let go meanwhile. `ahead` tells what of a caller's goes before a newcomer.
     pub(super) fn before(
         &mut self,
         asker: &Asker,
         amount: Amount,
-        promised: bool,
-        now: Instant,
+        ahead: impl Fn(&mut Flow) -> Amount,
     ) -> Amount {
         let weight = u64::from(asker.weight).max(1);
-        let ahead = |flow: &mut Flow| {
-            flow.forget_promises(now);
-            flow.ahead(promised)
-        };
         let own = self
             .flows
             .get_mut(&asker.name)
@@ -374,15 +375,6 @@ impl Line {
             calls: own.calls * limit / left,
             messages: own.messages * limit / left,
         }
-    }
-
-    /// What of a caller's was told to come back before one of its calls, and that call.
-    pub(super) fn promised_before(&mut self, asker: &Asker, call: Amount, now: Instant) -> Amount {
-        let flow = self.flows.get_mut(&asker.name);
-        flow.map_or(call, |flow| {
-            flow.forget_promises(now);
-            flow.ahead(true) - flow.backlog + call
-        })
     }
 
     /// Notes when a refused message was told to come back.

@@ -89,9 +89,16 @@ impl Rules {
         if self.budget.limit().is_some_and(|limit| largest > limit) {
             return Err(Refusal::NeverFits);
         }
-        let (admitted, came_back) = self.line.ask(asker, amount, now);
+        // Among replicas who comes back has its place in any case, so it has to be the same message.
+        let shares = self.shares();
+        let (admitted, came_back) = self.line.ask(asker, amount, shares.then_some(amount), now);
         if admitted >= self.most {
             return Err(Refusal::QueueFull);
+        }
+        if shares {
+            self.admit_among_replicas(asker, amount, came_back, until, now)?;
+            self.line.admit(asker, amount);
+            return Ok(());
         }
         // Who came back when told goes before those who will.
         let last = self.when_last_goes(asker, amount, !came_back, now);
@@ -106,14 +113,90 @@ impl Rules {
     /// A call that was admitted had no turn by now, which is the end of its time.
     pub(super) fn missed(&mut self, asker: &Asker, messages: u64, now: Instant) -> Refusal {
         let call = Amount { calls: 1, messages };
-        // Of those that wait, the earlier ones have been told by now; the others come after it.
-        let before = self.line.promised_before(asker, call, now);
-        let when = self.when_fits(before, true, now);
+        let when = match self.shares() {
+            // Of those that wait, the earlier ones have been told by now; the others come after it.
+            true => self.when_among_replicas(asker, call, Amount::default(), now, now),
+            false => self.when_last_goes(asker, call, true, now),
+        };
         self.line.promise(asker, when, call);
         Refusal::TooLate {
             retry_after: Some(when - now),
             needs: when - now,
         }
+    }
+
+    /// Whether other replicas use the quota too, and are heard of.
+    fn shares(&mut self) -> bool {
+        self.budget.lease().is_some_and(|lease| !lease.is_away())
+    }
+
+    /// Where others use the quota too, nobody knows exactly. Who came back when told has its place, whatever they do;
+    /// everybody else is told a time that was not given to as many already as there is room for.
+    fn admit_among_replicas(
+        &mut self,
+        asker: &Asker,
+        amount: Amount,
+        came_back: bool,
+        until: Instant,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let backlog = self.line.own_backlog(asker);
+        let when = match came_back {
+            true => self.paused_until.unwrap_or(now),
+            false => self.when_among_replicas(asker, amount, backlog, until, now),
+        };
+        if when <= until.max(now) {
+            return Ok(());
+        }
+        let needs = when - now;
+        let alone = self.when_fits(amount, now).duration_since(now);
+        if !self.is_within_a_window(amount) && alone > until.saturating_duration_since(now) {
+            return Err(Refusal::TooLate {
+                retry_after: None,
+                needs,
+            });
+        }
+        self.line.promise(asker, when, amount);
+        Err(Refusal::TooLate {
+            retry_after: Some(needs),
+            needs,
+        })
+    }
+
+    /// When a message may go after what waits on this replica, who was told to come back by then, and as much of the
+    /// others'. `backlog`: the caller's own that goes before it.
+    fn when_among_replicas(
+        &mut self,
+        asker: &Asker,
+        amount: Amount,
+        backlog: Amount,
+        until: Instant,
+        now: Instant,
+    ) -> Instant {
+        let waits = self.line.own_backlog(asker);
+        let own = backlog + amount;
+        let kept = self.line.kept_for_others(&asker.name, own.messages, now);
+        let line = &mut self.line;
+        let Some(lease) = self.budget.lease() else {
+            return now;
+        };
+        let before = |at: Instant| {
+            let before = line.before(asker, amount, |flow| flow.ahead_by(at.max(until)));
+            let mut before = before - waits + backlog;
+            before.messages += kept;
+            before
+        };
+        let unpaused = self.paused_until.unwrap_or(now);
+        lease.when(before, now).max(unpaused)
+    }
+
+    fn is_within_a_window(&self, amount: Amount) -> bool {
+        let calls = Some(self.calls_per_second).filter(|limit| *limit > 0);
+        calls.is_none_or(|limit| amount.calls <= limit)
+            && self
+                .budget
+                .limit()
+                .is_none_or(|limit| amount.messages <= limit)
     }
 
     fn when_last_goes(
@@ -123,10 +206,13 @@ impl Rules {
         promised: bool,
         now: Instant,
     ) -> Instant {
-        let mut before = self.line.before(asker, amount, promised, now);
+        let mut before = self.line.before(asker, amount, |flow| {
+            flow.forget_promises(now);
+            flow.ahead(promised)
+        });
         let own = self.line.own_backlog(asker) + amount;
         before.messages += self.line.kept_for_others(&asker.name, own.messages, now);
-        self.when_fits(before, promised, now)
+        self.when_fits(before, now)
     }
 
     fn refuse(
@@ -139,14 +225,8 @@ impl Rules {
     ) -> Refusal {
         let needs = last - now;
         // With all of the quota before it, it would still need this long.
-        let alone = self.when_fits(amount, true, now).duration_since(now);
-        let calls = Some(self.calls_per_second).filter(|limit| *limit > 0);
-        let whole = calls.is_none_or(|limit| amount.calls <= limit)
-            && self
-                .budget
-                .limit()
-                .is_none_or(|limit| amount.messages <= limit);
-        if !whole && alone > until.saturating_duration_since(now) {
+        let alone = self.when_fits(amount, now).duration_since(now);
+        if !self.is_within_a_window(amount) && alone > until.saturating_duration_since(now) {
             return Refusal::TooLate {
                 retry_after: None,
                 needs,
@@ -155,7 +235,7 @@ impl Rules {
         let before = self.line.before_at_own_pace(asker, amount, now);
         // As long as those before it stay, it would be refused until then.
         let in_time = last - until.saturating_duration_since(now);
-        let when = self.when_fits(before, true, now).max(in_time);
+        let when = self.when_fits(before, now).max(in_time);
         self.line.promise(asker, when, amount);
         Refusal::TooLate {
             retry_after: Some(when - now),
@@ -239,7 +319,7 @@ impl Rules {
                     calls: 1,
                     messages: next.messages,
                 };
-                self.when_fits(amount, false, now)
+                self.when_fits(amount, now)
                     .max(now + Duration::from_millis(1))
             }
             // All wait for places, and are told when one is given back; or for what is kept for others, which changes
@@ -338,9 +418,8 @@ impl Rules {
         self.paused_until.is_none_or(|until| now >= until) && self.budget.fits(messages, kept, now)
     }
 
-    /// `promised`: after those as well who were told by other replicas to come back.
-    fn when_fits(&mut self, amount: Amount, promised: bool, now: Instant) -> Instant {
+    fn when_fits(&mut self, amount: Amount, now: Instant) -> Instant {
         let unpaused = self.paused_until.map_or(now, |until| until.max(now));
-        self.budget.when_fits(amount, promised, now).max(unpaused)
+        self.budget.when_fits(amount, now).max(unpaused)
     }
 }

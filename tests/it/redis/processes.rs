@@ -131,9 +131,13 @@ async fn greedy(
     told: Arc<Told>,
 ) {
     let mut rng = Rng::new();
-    let mut was_told = false;
+    let (mut was_told, mut size) = (false, 1);
     loop {
-        let message = message(target(rng.usize(sizes.clone())), text("x"));
+        // Who was told to come back does so with the same message.
+        if !was_told {
+            size = rng.usize(sizes.clone());
+        }
+        let message = message(target(size), text("x"));
         let mut request: Request<SendMessageRequest> = Request::new(request(message));
         request.set_timeout(patience);
         let status = match client.send_message(request).await {
