@@ -84,6 +84,11 @@ bench: ## measures what sends and uploads cost, in seven minutes once built (ARG
 	@tools/install.sh valgrind curl
 	cargo bench --locked --bench send $(if $(ARGS),-- $(ARGS))
 
+.PHONY: fleet
+fleet: ## runs the model of a fleet at a hundred times the default quota, over a real Redis (ARGS=quick: a short look)
+	@tools/install.sh redis
+	cargo bench --locked --bench fleet $(if $(ARGS),-- $(ARGS))
+
 .PHONY: figures
 figures: ## measures build times, binary size, start and idle memory (about ten minutes)
 	@python3 tools/figures.py

@@ -289,11 +289,15 @@ impl Lease {
         let Some(view) = self.view.as_ref().filter(|_| limit > 0) else {
             return calls;
         };
-        // Of each of the others about as much goes before as of this one.
+        // All that the others want goes before, or this replica stays within its part of all that there is until then.
+        let (room, used) = (free, self.charged_here());
         let mut fits = |at: Instant, free: u64| {
             let own = before(at).messages;
-            let others = (view.queued + view.promised).min(own * view.askers);
-            own + others <= free
+            let all = limit + free.saturating_sub(room);
+            // Whole calls do not fill a window to its last message.
+            let all = all - all / 16;
+            own + view.queued + view.promised <= free
+                || own <= free && (used + own) * (view.askers + 1) <= all
         };
         if fits(now, free) {
             return calls;
@@ -322,6 +326,13 @@ impl Lease {
             }
         }
         now + length * ROUNDS
+    }
+
+    /// What this replica has of the quota.
+    fn charged_here(&self) -> u64 {
+        let ended = self.ended.iter().chain(&self.telling).chain(&self.told);
+        let ended: u64 = ended.map(|(_, amount)| amount.messages).sum();
+        ended + (self.available + self.under_way).messages
     }
 
     /// When this much will fit, if nothing else goes before.

@@ -100,11 +100,11 @@ async fn replicas_are_replaced_under_load_and_nothing_is_lost_or_sent_twice() {
         }
     };
     for _ in 0..times(1, 5) {
-        for which in 0..3 {
+        for (which, old) in binaries.iter_mut().enumerate() {
             some_go(50).await;
             let fresh = start().await;
             clients.lock().await[which] = fresh.client().await;
-            let old = std::mem::replace(&mut binaries[which], fresh);
+            let old = std::mem::replace(old, fresh);
             old.terminate();
             let (status, said) = old.ended().await;
             assert!(status.success(), "{said}");
