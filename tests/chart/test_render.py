@@ -14,7 +14,8 @@ from conftest import CHART, KUBERNETES, ROOT, SETS, helm, manifests, rendered, v
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 CRDS = ROOT / ".tools/crds"
-# Linkerd's definitions are in no registry that the build may use.
+# Linkerd's definitions are in no registry that the build may use. What is in golden/linkerd.yaml was held by hand against those of 2.16 to
+# 2.20, by this same check: files of its chart linkerd-crds in .tools/crds are used.
 WITHOUT_SCHEMA = {"policy.linkerd.io"}
 
 
@@ -73,7 +74,7 @@ def test_every_object_is_valid(objects):
 
 def test_the_check_itself_finds_what_is_wrong():
     objects = manifests(rendered("istio"))
-    wrong = objects.of("VirtualService")
+    wrong = objects.of("VirtualService", "gw-easemob-gateway")
     wrong["spec"]["http"][0]["retries"]["atempts"] = 2
     with pytest.raises(jsonschema.ValidationError):
         body = {name: value for name, value in wrong.items() if name != "metadata"}
