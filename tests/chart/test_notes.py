@@ -1,8 +1,7 @@
 """What the chart says once it is installed."""
 
-from conftest import CHART, SETS, changed, helm, values_of
-
 import pytest
+from conftest import CHART, SETS, changed, helm, values_of
 
 
 def notes(values: str) -> str:
