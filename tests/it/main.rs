@@ -17,6 +17,7 @@ mod cli;
 mod command_line;
 mod doctor;
 mod faults;
+mod grpc_web;
 mod media;
 mod metrics;
 mod redis;
