@@ -16,6 +16,7 @@ mod callers;
 mod cli;
 mod command_line;
 mod doctor;
+mod errors;
 mod faults;
 mod grpc_web;
 mod media;
