@@ -62,12 +62,13 @@ def v1(stub_folder) -> types.SimpleNamespace:
 class Gateway:
     """A running `easemob-gateway dev`, or `serve` where Easemob is somewhere else."""
 
-    def __init__(self, log: pathlib.Path, easemob: str = "", config=None, secure=None, **variables: str):
+    def __init__(self, log: pathlib.Path, easemob: str = "", config=None, secure=None, web_origin="", **variables: str):
         assert BINARY.exists(), f"{BINARY} is missing: `make test` builds it"
-        grpc_port, operations_port, sandbox_port = free_ports(3)
+        grpc_port, operations_port, sandbox_port, web_port = free_ports(4)
         self.target = f"127.0.0.1:{grpc_port}"
         self.operations = f"http://127.0.0.1:{operations_port}"
         self.sandbox = f"http://127.0.0.1:{sandbox_port}"
+        self.web = f"http://127.0.0.1:{web_port}"
         self.log = log
         # Settings of whoever runs the tests stay theirs.
         theirs = ("EASEMOB_GATEWAY", "OTEL_")
@@ -78,6 +79,7 @@ class Gateway:
             f"--operations-listen=127.0.0.1:{operations_port}",
             f"--sandbox-listen=127.0.0.1:{sandbox_port}",
             *([f"--secure={secure}"] if secure else []),
+            *([f"--web-listen=127.0.0.1:{web_port}", f"--web-origin={web_origin}"] if web_origin else []),
         ]
         if easemob:
             command = ["serve", *([f"--config={config}"] if config else [])]
