@@ -24,6 +24,19 @@ def test_both_languages_show_the_same_code():
     assert english == chinese
 
 
+@pytest.mark.parametrize("name", ["README", "docs/clients", "docs/delivery", "docs/errors"])
+def test_the_chinese_page_has_every_chapter_and_row(name):
+    """Whoever adds to the one has the other to go on with."""
+
+    def shape(page: str) -> list:
+        text = BLOCK.sub("", (ROOT / page).read_text(encoding="utf-8"))
+        chapters = re.split(r"^(#+) .*$", text, flags=re.MULTILINE)
+        # Each level of heading, and how many rows of tables follow it.
+        return [(level, body.count("\n|")) for level, body in zip(chapters[1::2], chapters[2::2])]
+
+    assert shape(f"{name}.md") == shape(f"{name}.zh-CN.md")
+
+
 @pytest.fixture
 def newcomer(tmp_path):
     """An empty folder, with the proto files and what `dev --secure` has made."""
