@@ -114,8 +114,9 @@ async fn requests_in_flight_are_counted_with_those_of_grpc() {
     // Half a request holds a place.
     let half = open(web, (head(100) + "\r\n\0\0\0\0\x5f").as_bytes()).await;
     let mut client = started.gateway.client().await;
+    let taken = "easemob_gateway_requests_active 1";
     soon("the place to be taken", async {
-        while client.send_message(text_to(&["bob"])).await.is_ok() {}
+        while !started.gateway.metrics().await.contains(taken) {}
     })
     .await;
     let status = client.send_message(text_to(&["bob"])).await.unwrap_err();
