@@ -21,6 +21,7 @@ import grpc_tools
 import pytest
 from collector import Collector
 from grpc_tools import protoc
+from playwright.sync_api import sync_playwright
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = ROOT / os.environ.get("EASEMOB_GATEWAY_BIN", "target/debug/easemob-gateway")
@@ -30,6 +31,11 @@ START_SECONDS = 20
 STOP_SECONDS = 20
 # Longer than any answer of a local gateway takes, short enough to end a run that hangs.
 CALL_SECONDS = 10
+
+CHROMIUM = "/usr/bin/chromium"
+# As root, and on a machine that reaches nothing but itself.
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+FLAGS += ["--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required"]
 
 
 def generate(proto: pathlib.Path, out: pathlib.Path) -> None:
@@ -192,6 +198,15 @@ def channel(gateway):
 @pytest.fixture(scope="session")
 def stub(channel, v1):
     return v1.MessagingServiceStub(channel)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """One for all pages: its driver cannot be started twice."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ import pytest
 from conftest import CALL_SECONDS, ROOT, Gateway
 from playwright.sync_api import Page, expect
 from test_examples import BUILD_SECONDS, NAMED
-from test_page import MILLISECONDS, browser  # noqa: F401
+
+MILLISECONDS = 10_000
 
 pytestmark = pytest.mark.skipif(bool(NAMED) and "web" not in NAMED, reason="EXAMPLES names others alone")
 
@@ -44,7 +45,7 @@ def gateway(site, tmp_path_factory):
 
 
 @pytest.fixture
-def open_page(browser, site, gateway):  # noqa: F811
+def open_page(browser, site, gateway):
     contexts = []
 
     def open_page(locale: str = "en-US", origin: str = site) -> Page:
