@@ -2,8 +2,6 @@
 
 import functools
 import http.server
-import os
-import pathlib
 import re
 import subprocess
 import threading
@@ -87,8 +85,6 @@ def test_it_shows_a_refusal_by_its_typed_details(open_page, tmp_path):
     expect(told).to_contain_text("InvalidArgument · INVALID_REQUEST · not sent")
     expect(told).to_contain_text("message.users.user_ids[1]")
     expect(told).to_contain_text(re.compile(r"Trace [0-9a-f]{32}"))
-    if folder := os.environ.get("SCREENSHOTS"):
-        page.screenshot(path=pathlib.Path(folder) / "web-refused.png")
 
 
 def test_it_shows_it_in_the_language_of_the_browser(open_page):
