@@ -46,8 +46,8 @@ def test_no_secret_is_in_the_config_map_or_in_arguments(objects):
 def test_the_operations_port_is_not_in_the_service_of_callers(objects):
     for each in objects:
         if each["kind"] == "Service" and each["metadata"]["labels"]["app.kubernetes.io/component"] == "gateway":
-            assert [port["name"] for port in each["spec"]["ports"]] == ["grpc"]
-            assert all(port["appProtocol"] == "grpc" for port in each["spec"]["ports"])
+            ports = {(port["name"], port["appProtocol"]) for port in each["spec"]["ports"]}
+            assert ports <= {("grpc", "grpc"), ("grpc-web", "http"), ("grpc-web", "https")}
 
 
 @pytest.mark.parametrize("name", ["all", "redis", "mtls", "sandbox", "istio", "linkerd"])
