@@ -5,6 +5,7 @@ mod language;
 mod layer;
 mod media;
 pub mod reason;
+mod route;
 mod send;
 mod send_messages;
 pub mod status;
@@ -19,6 +20,7 @@ use tonic::{
 use tower::Service;
 
 pub use self::{auth::Auth, send_messages::ConnectionEnding, timeout::Timeouts};
+use self::route::Route;
 use crate::{
     app::Apps,
     delivery::Delivery,
@@ -88,10 +90,9 @@ where
         .accept_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Zstd)
         .max_decoding_message_size(bounds.max_request_bytes);
-    let routes = Routes::new(health)
+    let others = Routes::new(health)
         .add_service(reflection_v1())
         .add_service(reflection_v1alpha())
-        .add_service(messaging)
         .prepare();
     // From the outside in.
     tower::ServiceBuilder::new()
@@ -108,7 +109,7 @@ where
         .layer(layer::InFlightLayer::new(Arc::clone(&bounds.in_flight)))
         .layer(layer::ArrivalLayer::new(bounds.timeouts))
         .layer(layer::UploadBodyLayer::new(bounds.max_request_bytes))
-        .service(routes)
+        .service(Route::new(messaging, others))
 }
 
 fn reflection_v1() -> tonic_reflection::server::v1::ServerReflectionServer<

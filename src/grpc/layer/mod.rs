@@ -13,7 +13,7 @@ pub(super) use self::{
     arrival::ArrivalLayer,
     caller::CallerLayer,
     errors::{ErrorsLayer, of_framework},
-    in_flight::InFlightLayer,
+    in_flight::{InFlightLayer, is_ours},
     language::LanguageLayer,
     metrics::MetricsLayer,
     trace::TraceLayer,
