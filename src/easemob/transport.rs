@@ -176,7 +176,9 @@ impl Transport {
             let response = self.execute(request).await?;
             match response.status().as_u16() {
                 200 => Ok(Ok(response)),
-                _ => Ok(Err(read(answer(response)).await.map_err(|broken| broken.what)?)),
+                _ => Ok(Err(read(answer(response))
+                    .await
+                    .map_err(|broken| broken.what)?)),
             }
         };
         match tokio::time::timeout(timeout, opened).await {

@@ -19,8 +19,8 @@ use tonic::{
 };
 use tower::Service;
 
-pub use self::{auth::Auth, send_messages::ConnectionEnding, timeout::Timeouts};
 use self::route::Route;
+pub use self::{auth::Auth, send_messages::ConnectionEnding, timeout::Timeouts};
 use crate::{
     app::Apps,
     delivery::Delivery,

@@ -9,6 +9,8 @@ mod metrics;
 mod trace;
 mod upload_body;
 
+use http::HeaderName;
+
 pub(super) use self::{
     arrival::ArrivalLayer,
     caller::CallerLayer,
@@ -19,3 +21,8 @@ pub(super) use self::{
     trace::TraceLayer,
     upload_body::{UploadBody, UploadBodyLayer},
 };
+
+/// Where an answer has its code. Made once: to look a header up by its text costs more than the look-up.
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+/// Where it has its details.
+const GRPC_STATUS_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
