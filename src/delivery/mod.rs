@@ -304,7 +304,8 @@ impl Delivery {
             span.record(|span| part.describe(span));
             under_way::Start {
                 first_byte: first_bytes[i].clone(),
-                part: span.scope(Settled::of(part.send(), tally(i))),
+                // Boxed at once: it is large, and would be moved on its way into its task.
+                part: span.scope(Settled::of(Box::pin(part.send()), tally(i))),
             }
         });
         let asked = Asked((0..recipients.len()).map(tally).collect());

@@ -1,6 +1,6 @@
 //! One part of a message, from its turn to its outcome: the procedure that everything else serves.
 
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{ops::Range, pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
     sync::Semaphore,
@@ -155,7 +155,7 @@ impl Part {
             return Err(pause.refusal().into());
         }
         let messages = self.recipients.len() as u64;
-        let turn = self.admission.turn(messages, Some(&self.route.places));
+        let turn = pin!(self.admission.turn(messages, Some(&self.route.places)));
         match timeout_at(self.answer_by - BEFORE_ANSWER, turn).await {
             Ok(turn) => {
                 if let Err(wait) = breaker.admit() {
@@ -179,10 +179,9 @@ impl Part {
         let breaker = &self.route.upstream.breaker;
         let recipients = &self.message.target.recipients[self.recipients.clone()];
         let first_byte = &self.first_byte;
-        let call = self
-            .route
-            .client
-            .send(&self.message, recipients, token, first_byte);
+        let client = &self.route.client;
+        // Pinned here: it is large, and a timer would move it about.
+        let call = pin!(client.send(&self.message, recipients, token, first_byte));
         let outcome = match timeout_at(until, call).await {
             Ok(outcome) => outcome,
             Err(_elapsed) if first_byte.forbid() => Err(easemob::Error::new(

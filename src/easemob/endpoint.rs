@@ -1,12 +1,12 @@
 //! An endpoint of one app's REST API: its URL, and what every span of a call to it says, made once.
 //! And a call as a span sees it: an attempt.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue, Uri};
 use opentelemetry_semantic_conventions::attribute::{
     HTTP_REQUEST_METHOD, HTTP_REQUEST_RESEND_COUNT, HTTP_RESPONSE_STATUS_CODE, SERVER_ADDRESS,
     SERVER_PORT, URL_FULL, URL_TEMPLATE,
 };
-use reqwest::Url;
+use url::{Position, Url};
 
 use super::SetupError;
 use crate::{
@@ -19,6 +19,10 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Endpoint {
     pub(super) url: Url,
+    /// The same, as HTTP has it.
+    pub(super) uri: Uri,
+    /// The header that names the host.
+    pub(super) host: HeaderValue,
     span_name: &'static str,
     attributes: Vec<KeyValue>,
 }
@@ -58,10 +62,15 @@ impl Endpoint {
         let (method, template) = span_name.split_once(' ').unwrap_or_default();
         // Every segment has been checked with the settings, so that none can leave its place.
         let full = format!("{}{template}", app.base_url);
-        let url = Url::parse(&full).map_err(|error| SetupError {
+        let unusable = |error: &dyn std::error::Error| SetupError {
             app: app.name.to_string(),
             what: format!("base_url: {error}"),
-        })?;
+        };
+        let url = Url::parse(&full).map_err(|error| unusable(&error))?;
+        let uri: Uri = url.as_str().parse().map_err(|error| unusable(&error))?;
+        // Without the port where it is the scheme's own: that is what a URL leaves out.
+        let host = url[Position::BeforeHost..Position::AfterPort].parse();
+        let host: HeaderValue = host.map_err(|error| unusable(&error))?;
         let mut attributes = vec![
             KeyValue::new(HTTP_REQUEST_METHOD, method),
             KeyValue::new(URL_TEMPLATE, template),
@@ -75,6 +84,8 @@ impl Endpoint {
         }
         Ok(Self {
             url,
+            uri,
+            host,
             span_name,
             attributes,
         })

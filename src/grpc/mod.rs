@@ -5,6 +5,7 @@ mod language;
 mod layer;
 mod media;
 pub mod reason;
+mod route;
 mod send;
 mod send_messages;
 pub mod status;
@@ -19,7 +20,7 @@ use tonic::{
 };
 use tower::Service;
 
-use self::status::Problem;
+use self::{route::Route, status::Problem};
 pub use self::{auth::Auth, send_messages::ConnectionEnding, timeout::Timeouts, web::Pages};
 use crate::{
     app::Apps,
@@ -90,10 +91,9 @@ where
         .accept_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Zstd)
         .max_decoding_message_size(bounds.max_request_bytes);
-    let routes = Routes::new(health)
+    let others = Routes::new(health)
         .add_service(reflection_v1())
         .add_service(reflection_v1alpha())
-        .add_service(messaging)
         .prepare();
     // From the outside in.
     tower::ServiceBuilder::new()
@@ -110,7 +110,7 @@ where
         .layer(layer::InFlightLayer::new(Arc::clone(&bounds.in_flight)))
         .layer(layer::ArrivalLayer::new(bounds.timeouts))
         .layer(layer::UploadBodyLayer::new(bounds.max_request_bytes))
-        .service(routes)
+        .service(Route::new(messaging, others))
 }
 
 fn reflection_v1() -> tonic_reflection::server::v1::ServerReflectionServer<

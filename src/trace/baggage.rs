@@ -6,14 +6,14 @@ use opentelemetry::{KeyValue, baggage::BaggageExt, propagation::TextMapPropagato
 use opentelemetry_http::HeaderExtractor;
 use opentelemetry_sdk::propagation::BaggagePropagator;
 
-use super::Span;
+use super::{Span, tracer::BAGGAGE};
 
 /// Longest value that is recorded, in bytes.
 const MAX_VALUE: usize = 128;
 
 /// Records the values of these keys.
 pub(super) fn record(span: &Span, keys: &[String], headers: &HeaderMap) {
-    if keys.is_empty() || !headers.contains_key("baggage") {
+    if keys.is_empty() || !headers.contains_key(BAGGAGE) {
         return;
     }
     let context = BaggagePropagator::new().extract(&HeaderExtractor(headers));

@@ -14,7 +14,10 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
-use super::{Ids, Propagate, Queue, Scope, Tracer, current};
+use super::{
+    Ids, Propagate, Queue, Scope, Tracer, current,
+    tracer::{BAGGAGE, TRACEPARENT, TRACESTATE},
+};
 
 /// Events that a span keeps; more are counted.
 const MAX_EVENTS: usize = 64;
@@ -216,12 +219,9 @@ impl Span {
         if tracer.propagate == Propagate::None {
             return;
         }
-        headers.insert("traceparent", self.ids.traceparent());
+        headers.insert(TRACEPARENT, self.ids.traceparent());
         let Some(carried) = &self.carried else { return };
-        for (name, value) in [
-            ("tracestate", &carried.state),
-            ("baggage", &carried.baggage),
-        ] {
+        for (name, value) in [(TRACESTATE, &carried.state), (BAGGAGE, &carried.baggage)] {
             if let Some(value) = value {
                 headers.insert(name, value.clone());
             }

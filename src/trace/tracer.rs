@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::trace::SpanKind;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,12 @@ use super::{
     Ids, Queue, Span, baggage,
     span::{Carried, Parent},
 };
+
+/// Names of the headers that carry a trace's context. Made once: to look one up by its text costs more than
+/// the look-up.
+pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub(super) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+pub(super) const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 
 /// How much of a trace's context Easemob is told.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -72,7 +78,7 @@ impl Tracer {
             return span;
         };
         let state = headers
-            .get("tracestate")
+            .get(TRACESTATE)
             .and_then(|state| state.to_str().ok());
         let state = state
             .and_then(|state| state.parse().ok())
@@ -89,7 +95,7 @@ impl Tracer {
 
     fn receive(self: &Arc<Self>, headers: &HeaderMap) -> (Span, Parent) {
         let received = headers
-            .get("traceparent")
+            .get(TRACEPARENT)
             .and_then(|header| Ids::parse(header.as_bytes()));
         let (ids, parent) = match received {
             Some(caller) => (caller.child(), Parent::Remote(caller.span)),
@@ -117,14 +123,14 @@ impl Tracer {
 
     /// What is passed on as it came.
     fn carried(&self, headers: &HeaderMap, has_parent: bool) -> Option<Arc<Carried>> {
-        let header = |name| -> Option<HeaderValue> { headers.get(name).cloned() };
+        let header = |name: HeaderName| -> Option<HeaderValue> { headers.get(name).cloned() };
         let state = match self.propagate {
             Propagate::None => return None,
             // It belongs to the trace that its `traceparent` names.
-            _ => header("tracestate").filter(|_| has_parent),
+            _ => header(TRACESTATE).filter(|_| has_parent),
         };
         let baggage = match self.propagate {
-            Propagate::TraceAndBaggage => header("baggage"),
+            Propagate::TraceAndBaggage => header(BAGGAGE),
             _ => None,
         };
         (state.is_some() || baggage.is_some()).then(|| Arc::new(Carried { state, baggage }))

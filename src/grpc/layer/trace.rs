@@ -17,7 +17,7 @@ use pin_project_lite::pin_project;
 use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
 
-use super::in_flight::is_ours;
+use super::{GRPC_STATUS, in_flight::is_ours};
 use crate::{
     grpc::status::code_name,
     trace::{self, Scope, Span, Tracer},
@@ -135,7 +135,7 @@ impl Rpc {
     }
 
     fn end_by(&mut self, headers: &HeaderMap) {
-        if let Some(code) = headers.get("grpc-status") {
+        if let Some(code) = headers.get(GRPC_STATUS) {
             self.end(Code::from_bytes(code.as_bytes()));
         }
     }
