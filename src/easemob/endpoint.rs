@@ -12,7 +12,7 @@ use super::SetupError;
 use crate::{
     app::App,
     message::Kind,
-    trace::{KeyValue, Span},
+    trace::{Attributes, Span},
 };
 
 /// Where calls go.
@@ -20,7 +20,7 @@ use crate::{
 pub(super) struct Endpoint {
     pub(super) url: Url,
     span_name: &'static str,
-    attributes: Vec<KeyValue>,
+    attributes: Attributes,
 }
 
 impl Endpoint {
@@ -62,16 +62,15 @@ impl Endpoint {
             app: app.name.to_string(),
             what: format!("base_url: {error}"),
         })?;
-        let mut attributes = vec![
-            KeyValue::new(HTTP_REQUEST_METHOD, method),
-            KeyValue::new(URL_TEMPLATE, template),
-            KeyValue::new(URL_FULL, shared(&full)),
-        ];
+        let mut attributes = Attributes::default();
+        attributes.set(HTTP_REQUEST_METHOD, method);
+        attributes.set(URL_TEMPLATE, template);
+        attributes.set(URL_FULL, &*full);
         if let Some(host) = url.host_str() {
-            attributes.push(KeyValue::new(SERVER_ADDRESS, shared(host)));
+            attributes.set(SERVER_ADDRESS, host);
         }
         if let Some(port) = url.port_or_known_default() {
-            attributes.push(KeyValue::new(SERVER_PORT, i64::from(port)));
+            attributes.set(SERVER_PORT, i64::from(port));
         }
         Ok(Self {
             url,
@@ -79,11 +78,6 @@ impl Endpoint {
             attributes,
         })
     }
-}
-
-/// A text that all spans share.
-fn shared(text: &str) -> std::sync::Arc<str> {
-    text.into()
 }
 
 /// One call, as its span has it.
@@ -115,9 +109,9 @@ impl Attempt {
     pub(super) fn answered(&mut self, status: u16) {
         self.ended = true;
         self.span.record(|span| {
-            span.set(HTTP_RESPONSE_STATUS_CODE, i64::from(status));
+            span.add(HTTP_RESPONSE_STATUS_CODE, i64::from(status));
             if status >= 400 {
-                span.fail(status.to_string());
+                span.fail(&status.to_string());
             }
         });
     }
