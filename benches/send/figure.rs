@@ -12,6 +12,7 @@ use anyhow::{Context, ensure};
 use tokio::time::sleep;
 
 use crate::{
+    collector::Manner,
     load::{Load, Shape},
     machine,
     peer::Peer,
@@ -25,8 +26,8 @@ pub(crate) enum Server {
     PassThrough,
     /// The gateway with this many shards; left out, as many as it takes by itself.
     Gateway(Option<usize>),
-    /// The same with traces: so many of a thousand sends are recorded.
-    Traced(Option<usize>, u16),
+    /// The same with traces: so many of a thousand sends are recorded, and exported to such a collector.
+    Traced(Option<usize>, u16, Manner),
 }
 
 /// A table of the report.
@@ -55,8 +56,23 @@ pub(crate) const FIGURES: &[Figure] = &[
         },
         servers: &[
             Server::Gateway(None),
-            Server::Traced(None, 10),
-            Server::Traced(None, 1000),
+            Server::Traced(None, 10, Manner::Prompt),
+            Server::Traced(None, 1000, Manner::Prompt),
+        ],
+    },
+    // Every send recorded, whatever becomes of the spans.
+    Figure {
+        name: "collector",
+        shape: Shape {
+            connections: 10,
+            streams: 10,
+        },
+        servers: &[
+            Server::Gateway(None),
+            Server::Traced(None, 1000, Manner::Prompt),
+            Server::Traced(None, 1000, Manner::Slow),
+            Server::Traced(None, 1000, Manner::Refusing),
+            Server::Traced(None, 1000, Manner::Gone),
         ],
     },
     // What a mesh sidecar looks like. A connection stays on its shard, so fewer connections than
@@ -115,7 +131,9 @@ impl Server {
                 Peer::of_bench(&["--role=pass-through", &base_url], under)
             }
             Self::Gateway(shards) => Peer::gateway(sink, shards, under),
-            Self::Traced(shards, per_mille) => Peer::traced_gateway(sink, shards, per_mille, under),
+            Self::Traced(shards, per_mille, manner) => {
+                Peer::traced_gateway(sink, shards, (per_mille, manner), under)
+            }
         }
     }
 }
@@ -128,8 +146,11 @@ impl fmt::Display for Server {
             Self::Gateway(None) => f.pad("gateway"),
             Self::Gateway(Some(1)) => f.pad("gateway, 1 shard"),
             Self::Gateway(Some(shards)) => f.pad(&format!("gateway, {shards} shards")),
-            Self::Traced(_, 1000) => f.pad("all sends traced"),
-            Self::Traced(_, per_mille) => f.pad(&format!("{per_mille} in 1000 traced")),
+            Self::Traced(_, _, Manner::Slow) => f.pad("collector slow"),
+            Self::Traced(_, _, Manner::Refusing) => f.pad("collector refuses"),
+            Self::Traced(_, _, Manner::Gone) => f.pad("collector gone"),
+            Self::Traced(_, 1000, _) => f.pad("all sends traced"),
+            Self::Traced(_, per_mille, _) => f.pad(&format!("{per_mille} in 1000 traced")),
         }
     }
 }

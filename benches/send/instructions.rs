@@ -23,7 +23,7 @@ use easemob_gateway::{
 };
 use prost::Message as _;
 
-use crate::{figure::Server, load::Load, message, sink};
+use crate::{collector::Manner, figure::Server, load::Load, message, sink};
 
 /// Name of the figure.
 pub(crate) const NAME: &str = "instructions";
@@ -46,8 +46,8 @@ pub(crate) async fn measure(sends: u64) -> anyhow::Result<()> {
     for server in [
         Server::PassThrough,
         Server::Gateway(Some(1)),
-        Server::Traced(Some(1), 10),
-        Server::Traced(Some(1), 1000),
+        Server::Traced(Some(1), 10, Manner::Prompt),
+        Server::Traced(Some(1), 1000, Manner::Prompt),
     ] {
         let once = whole(server, sends).await?;
         let twice = whole(server, 2 * sends).await?;
@@ -75,7 +75,7 @@ async fn whole(server: Server, sends: u64) -> anyhow::Result<u64> {
     let sink = sink::start()?;
     let name = match server {
         Server::Gateway(_) => "gateway",
-        Server::Traced(_, 1000) => "traced",
+        Server::Traced(_, 1000, _) => "traced",
         Server::Traced(..) => "seldom-traced",
         _ => "pass-through",
     };

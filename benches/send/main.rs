@@ -24,6 +24,7 @@ use tokio::runtime;
 
 use self::{
     bare::Bare,
+    collector::Manner,
     figure::{FIGURES, Pace},
 };
 
@@ -43,10 +44,14 @@ fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = env::args().skip(1).filter(|a| a != "--bench").collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let one_thread = || runtime::Builder::new_current_thread().enable_all().build();
+    if let [role] = *arguments
+        && let Some(manner) = Manner::of_role(role)
+    {
+        return one_thread()?.block_on(collector::serve(manner));
+    }
     match *arguments {
         // This binary is its own peers.
         ["--role=sink"] => one_thread()?.block_on(sink::serve()),
-        ["--role=collector"] => one_thread()?.block_on(collector::serve()),
         ["--role=echo"] => runtime::Runtime::new()?.block_on(Bare::Echo.serve()),
         ["--role=pass-through", base_url] => {
             let bare = Bare::pass_through(base_url.to_owned())?;

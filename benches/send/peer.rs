@@ -15,7 +15,10 @@ use std::{
 use anyhow::{Context, bail};
 use serde_json::json;
 
-use crate::{collector, machine};
+use crate::{
+    collector::{self, Manner},
+    machine,
+};
 
 /// The gateway, as this build made it.
 const GATEWAY: &str = env!("CARGO_BIN_EXE_easemob-gateway");
@@ -60,14 +63,14 @@ impl Peer {
         Self::start(command)
     }
 
-    /// The same, recording so many of a thousand sends, and exporting them to a collector.
+    /// The same, recording so many of a thousand sends, and exporting them to a collector of this manner.
     pub(crate) fn traced_gateway(
         sink: SocketAddr,
         shards: Option<usize>,
-        per_mille: u16,
+        (per_mille, manner): (u16, Manner),
         under: Option<Command>,
     ) -> anyhow::Result<Self> {
-        let collector = collector::start()?;
+        let collector = collector::start(manner)?;
         let mut command = command(GATEWAY, under);
         command.arg("serve").envs(settings(sink, shards));
         let endpoint = format!("http://{}", collector.address);

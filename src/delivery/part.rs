@@ -76,8 +76,8 @@ impl Part {
     pub(super) fn describe(&self, span: &mut trace::Data) {
         let target = &self.message.target;
         let recipients = i64::try_from(self.recipients.len()).unwrap_or(i64::MAX);
-        span.set("easemob.target", target.kind.name());
-        span.set("easemob.recipients", recipients);
+        span.add("easemob.target", target.kind.name());
+        span.add("easemob.recipients", recipients);
     }
 
     /// Sends the part: once, or not at all, or says that it does not know.
@@ -317,14 +317,14 @@ impl Part {
 
 /// Tells the current span what became of its part.
 fn record(outcome: &Outcome) {
-    trace::current().record(|span| match outcome {
-        Ok(_) => span.set("easemob.send_state", "accepted"),
+    trace::record(|span| match outcome {
+        Ok(_) => span.add("easemob.send_state", "accepted"),
         Err(failure) => {
             let (state, what) = match failure.may_have_been_sent() {
                 true => ("maybe_sent", "maybe sent"),
                 false => ("not_sent", "not sent"),
             };
-            span.set("easemob.send_state", state);
+            span.add("easemob.send_state", state);
             span.fail(what);
         }
     });

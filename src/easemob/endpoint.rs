@@ -12,7 +12,7 @@ use super::SetupError;
 use crate::{
     app::App,
     message::Kind,
-    trace::{KeyValue, Span},
+    trace::{Attributes, Span},
 };
 
 /// Where calls go.
@@ -24,7 +24,7 @@ pub(super) struct Endpoint {
     /// The header that names the host.
     pub(super) host: HeaderValue,
     span_name: &'static str,
-    attributes: Vec<KeyValue>,
+    attributes: Attributes,
 }
 
 impl Endpoint {
@@ -71,16 +71,15 @@ impl Endpoint {
         // Without the port where it is the scheme's own: that is what a URL leaves out.
         let host = url[Position::BeforeHost..Position::AfterPort].parse();
         let host: HeaderValue = host.map_err(|error| unusable(&error))?;
-        let mut attributes = vec![
-            KeyValue::new(HTTP_REQUEST_METHOD, method),
-            KeyValue::new(URL_TEMPLATE, template),
-            KeyValue::new(URL_FULL, shared(&full)),
-        ];
+        let mut attributes = Attributes::default();
+        attributes.set(HTTP_REQUEST_METHOD, method);
+        attributes.set(URL_TEMPLATE, template);
+        attributes.set(URL_FULL, &*full);
         if let Some(host) = url.host_str() {
-            attributes.push(KeyValue::new(SERVER_ADDRESS, shared(host)));
+            attributes.set(SERVER_ADDRESS, host);
         }
         if let Some(port) = url.port_or_known_default() {
-            attributes.push(KeyValue::new(SERVER_PORT, i64::from(port)));
+            attributes.set(SERVER_PORT, i64::from(port));
         }
         Ok(Self {
             url,
@@ -90,11 +89,6 @@ impl Endpoint {
             attributes,
         })
     }
-}
-
-/// A text that all spans share.
-fn shared(text: &str) -> std::sync::Arc<str> {
-    text.into()
 }
 
 /// One call, as its span has it.
@@ -126,9 +120,9 @@ impl Attempt {
     pub(super) fn answered(&mut self, status: u16) {
         self.ended = true;
         self.span.record(|span| {
-            span.set(HTTP_RESPONSE_STATUS_CODE, i64::from(status));
+            span.add(HTTP_RESPONSE_STATUS_CODE, i64::from(status));
             if status >= 400 {
-                span.fail(status.to_string());
+                span.fail(&status.to_string());
             }
         });
     }

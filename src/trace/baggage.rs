@@ -2,7 +2,7 @@
 //! anything.
 
 use http::HeaderMap;
-use opentelemetry::{KeyValue, baggage::BaggageExt, propagation::TextMapPropagator};
+use opentelemetry::{baggage::BaggageExt, propagation::TextMapPropagator};
 use opentelemetry_http::HeaderExtractor;
 use opentelemetry_sdk::propagation::BaggagePropagator;
 
@@ -23,7 +23,7 @@ pub(super) fn record(span: &Span, keys: &[String], headers: &HeaderMap) {
             if let Some(value) = baggage.get(key) {
                 let value = value.as_str();
                 let value = &value[..value.floor_char_boundary(MAX_VALUE)];
-                span.add(KeyValue::new(format!("baggage.{key}"), value.to_owned()));
+                span.set(&format!("baggage.{key}"), value);
             }
         }
     });

@@ -2,18 +2,17 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
-use opentelemetry::trace::SpanKind;
+use http::{HeaderMap, HeaderName};
+use opentelemetry::trace::TraceState;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Ids, Queue, Span, baggage,
+    Ids, Queue, Span, SpanKind, baggage,
     span::{Carried, Parent},
 };
 
-/// Names of the headers that carry a trace's context. Made once: to look one up by its text costs more than
-/// the look-up.
+// Made once: a name given as text is read anew for each request.
 pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub(super) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 pub(super) const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
@@ -70,6 +69,11 @@ impl Tracer {
         }
     }
 
+    /// Where spans end, if any is recorded.
+    pub fn queue(&self) -> Option<&Arc<Queue>> {
+        self.queue.as_ref()
+    }
+
     /// The span of a request that came with these headers. Whether it is recorded is decided here,
     /// for all that follows from it: as the caller has decided, else by the ratio.
     pub fn serve(self: &Arc<Self>, headers: &HeaderMap, name: &'static str) -> Span {
@@ -79,10 +83,11 @@ impl Tracer {
         };
         let state = headers
             .get(TRACESTATE)
-            .and_then(|state| state.to_str().ok());
-        let state = state
-            .and_then(|state| state.parse().ok())
-            .unwrap_or_default();
+            .filter(|_| !matches!(parent, Parent::None));
+        let state = state.and_then(|state| state.to_str().ok());
+        // What is none is not spread.
+        let state = state.filter(|state| state.parse::<TraceState>().is_ok());
+        let state = state.map(Arc::from);
         let span = span.recorded(queue, parent, state, SpanKind::Server, name);
         baggage::record(&span, &self.baggage_keys, headers);
         span
@@ -123,7 +128,7 @@ impl Tracer {
 
     /// What is passed on as it came.
     fn carried(&self, headers: &HeaderMap, has_parent: bool) -> Option<Arc<Carried>> {
-        let header = |name: HeaderName| -> Option<HeaderValue> { headers.get(name).cloned() };
+        let header = |name: HeaderName| headers.get(name).cloned();
         let state = match self.propagate {
             Propagate::None => return None,
             // It belongs to the trace that its `traceparent` names.
@@ -139,6 +144,9 @@ impl Tracer {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+    use opentelemetry_proto::tonic::common::v1::any_value;
+
     use super::*;
 
     fn headers(headers: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -212,12 +220,15 @@ mod tests {
             .with_baggage_keys(["tenant".to_owned(), "absent".to_owned()]);
         let headers = headers(&[("baggage", "user=amy,tenant=blue%20one;ttl=1")]);
         drop(Arc::new(tracer).serve(&headers, "x"));
-        let spans = queue.take();
-        let attributes: Vec<_> = spans[0]
-            .attributes
-            .iter()
-            .map(|pair| format!("{}={}", pair.key, pair.value))
-            .collect();
-        assert_eq!(attributes, ["baggage.tenant=blue one"]);
+        let spans = queue.spans();
+        let [tenant] = &spans[0].attributes[..] else {
+            panic!("{spans:?}")
+        };
+        let value = tenant.value.clone().and_then(|value| value.value);
+        assert_eq!(tenant.key, "baggage.tenant");
+        assert_eq!(
+            value,
+            Some(any_value::Value::StringValue("blue one".to_owned()))
+        );
     }
 }
