@@ -202,7 +202,8 @@ impl Delivery {
     async fn store_and_send(&self, order: MediaOrder, files: &mut Files) -> Result<Sent, Failure> {
         let begun = self.begin_upload(&order).await?;
         if let Some(running @ Start::Running(_)) = begun {
-            return Ok(running.remaining(order.message.stand_in()).known);
+            let mut target = order.message.stand_in().target.clone();
+            return Ok(running.remaining(&mut target).known);
         }
         let (_request, transfer) = self.upload_places(&order.file.app)?;
         // A repeat of what is settled sends nothing more.

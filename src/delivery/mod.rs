@@ -246,7 +246,7 @@ impl Delivery {
 
     /// Sends what is left of a message that has begun.
     async fn send_rest(&self, mut order: Order, start: Start) -> Sent {
-        let mut remaining = start.remaining(&order.message);
+        let mut remaining = start.remaining(&mut order.message.target);
         let Some(run) = remaining.run.take() else {
             return remaining.known;
         };

@@ -217,7 +217,7 @@ async fn outcomes_are_remembered_as_they_were_told() {
     held.dispatch(until()).await.unwrap();
     held.settle(&accepted).await;
     let start = bench.begin_within(LONG).await;
-    let sent = start.remaining(&bench.message);
+    let sent = start.remaining(&mut bench.message.target.clone());
     assert!(sent.run.is_none() && sent.known.replayed);
     let [accepted] = &*sent.known.accepted else {
         panic!("one is accepted: {:?}", sent.known);
