@@ -1,14 +1,62 @@
 //! The one rule of every fault test: what the caller was told of a recipient agrees with what Easemob
 //! has. OK: exactly once. NOT_SENT: not at all. MAYBE_SENT, or no word of the gateway: at most once.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::RangeInclusive};
 
 use easemob_gateway::proto::{SendMessageResponse, SendState};
 use tonic::Status;
 
 use super::{easemob::Easemob, request::verdict};
 
-/// Checks a message, told from all others by its text.
+/// How often each recipient has each message, which its text tells from all others: what arrived, but for
+/// what Easemob refused.
+pub struct Ledger(HashMap<String, HashMap<String, usize>>);
+
+impl Ledger {
+    /// As it is now.
+    pub fn of(easemob: &Easemob) -> Self {
+        let mut has: HashMap<String, HashMap<String, usize>> = HashMap::new();
+        for send in easemob.seen().sends.iter().filter(|send| !send.refused) {
+            let of_text = has.entry(send.text().to_owned()).or_default();
+            for to in send.body["to"].as_array().unwrap() {
+                *of_text.entry(to.as_str().unwrap().to_owned()).or_default() += 1;
+            }
+        }
+        Self(has)
+    }
+
+    /// Those who have a message, and how often. They are taken out: what is left in the end is what nobody asked for.
+    pub fn take(&mut self, text: &str) -> HashMap<String, usize> {
+        self.0.remove(text).unwrap_or_default()
+    }
+
+    /// Checks one message, and takes it out.
+    #[track_caller]
+    pub fn check(
+        &mut self,
+        text: &str,
+        recipients: &[String],
+        result: &Result<SendMessageResponse, Status>,
+    ) {
+        let mut has = self.take(text);
+        for (recipient, may_have) in told(recipients, result) {
+            let has = has.remove(&recipient).unwrap_or_default();
+            assert!(
+                may_have.contains(&has),
+                "{text}: {recipient} has it {has} times, and the caller was told {may_have:?}: {result:?}"
+            );
+        }
+        assert!(has.is_empty(), "{text}: nobody asked for {has:?}");
+    }
+
+    /// Nothing is left.
+    #[track_caller]
+    pub fn assert_empty(&self) {
+        assert!(self.0.is_empty(), "nobody asked for {:?}", self.0);
+    }
+}
+
+/// Checks one message among others.
 #[track_caller]
 pub fn check(
     easemob: &Easemob,
@@ -16,22 +64,7 @@ pub fn check(
     recipients: &[String],
     result: &Result<SendMessageResponse, Status>,
 ) {
-    let mut has: HashMap<String, usize> = HashMap::new();
-    let seen = easemob.seen();
-    let sends = seen.sends.iter().filter(|send| send.text() == text);
-    for send in sends.filter(|send| !send.refused) {
-        for to in send.body["to"].as_array().unwrap() {
-            *has.entry(to.as_str().unwrap().to_owned()).or_default() += 1;
-        }
-    }
-    for (recipient, may_have) in told(recipients, result) {
-        let has = has.remove(&recipient).unwrap_or_default();
-        assert!(
-            may_have.contains(&has),
-            "{text}: {recipient} has it {has} times, and the caller was told {may_have:?}"
-        );
-    }
-    assert!(has.is_empty(), "{text}: nobody asked for {has:?}");
+    Ledger::of(easemob).check(text, recipients, result);
 }
 
 /// How often each recipient may have the message by what was told. Each is told of once.
@@ -39,7 +72,7 @@ pub fn check(
 fn told(
     recipients: &[String],
     result: &Result<SendMessageResponse, Status>,
-) -> Vec<(String, std::ops::RangeInclusive<usize>)> {
+) -> Vec<(String, RangeInclusive<usize>)> {
     let of_state = |is_maybe: bool| if is_maybe { 0..=1 } else { 0..=0 };
     let response = match result {
         Ok(response) => response,

@@ -151,6 +151,10 @@ impl Connection<'_> {
                 gate.pass();
                 Ok(())
             }
+            Step::Stay(time) => {
+                thread::sleep(time);
+                Ok(())
+            }
             Step::Silence => loop {
                 self.more()?;
             },
