@@ -5,6 +5,7 @@ mod away;
 mod killed;
 mod quota;
 mod records;
+mod stages;
 
 use easemob_gateway::{
     proto::{

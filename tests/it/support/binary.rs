@@ -41,6 +41,7 @@ pub fn settings(toml: &str) -> PathBuf {
 /// A gateway that is a process; it ends with this value.
 pub struct Binary {
     pub grpc: SocketAddr,
+    operations: SocketAddr,
     child: Child,
     said: JoinHandle<String>,
 }
@@ -67,23 +68,35 @@ impl Binary {
                 let count = stderr.read_line(&mut said).await.unwrap();
                 assert!(count > 0, "it ended: {said}");
                 let line = serde_json::from_str::<serde_json::Value>(&said[before..]);
-                if let Some(grpc) = line.unwrap_or_default()["grpc"].as_str() {
-                    break grpc.parse().unwrap();
+                let line = line.unwrap_or_default();
+                let listens = |port: &str| Some(line[port].as_str()?.parse().unwrap());
+                if let (Some(grpc), Some(operations)) = (listens("grpc"), listens("operations")) {
+                    break (grpc, operations);
                 }
             }
         };
-        let grpc = super::soon("the gateway listens", listens).await;
+        let (grpc, operations) = super::soon("the gateway listens", listens).await;
         let said = tokio::spawn(async move {
             stderr.read_to_string(&mut said).await.unwrap();
             said
         });
-        Self { grpc, child, said }
+        Self {
+            grpc,
+            operations,
+            child,
+            said,
+        }
     }
 
     pub async fn client(&self) -> MessagingServiceClient<Channel> {
         MessagingServiceClient::connect(format!("http://{}", self.grpc))
             .await
             .unwrap()
+    }
+
+    /// Its metrics, as Prometheus reads them.
+    pub async fn metrics(&self) -> String {
+        super::page(self.operations, "metrics").await.1
     }
 
     fn pid(&self) -> u32 {

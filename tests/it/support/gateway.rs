@@ -11,12 +11,9 @@ use easemob_gateway::{
     proto::messaging_service_client::MessagingServiceClient,
     server::{self, DrainReport, Gateway, Listener},
     store,
+    trace::{Queue, Tracer},
 };
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    sync::{Notify, oneshot},
-};
+use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
@@ -30,6 +27,7 @@ pub struct Setup {
     pub delivery: delivery::Config,
     pub media: media::Config,
     pub store: store::Config,
+    pub tracer: Arc<Tracer>,
 }
 
 impl Setup {
@@ -59,6 +57,7 @@ impl Setup {
             delivery: delivery::Config::default(),
             media: media::Config::default(),
             store: store::Config::default(),
+            tracer: Arc::default(),
         }
     }
 
@@ -95,6 +94,12 @@ impl Setup {
     /// Changes where request IDs are remembered.
     pub fn store(mut self, change: impl FnOnce(&mut store::Config)) -> Self {
         change(&mut self.store);
+        self
+    }
+
+    /// Records every span, and puts it here when it is over.
+    pub fn traced(mut self, spans: &Arc<Queue>) -> Self {
+        self.tracer = Arc::new(Tracer::new(Some(Arc::clone(spans)), 1.0));
         self
     }
 
@@ -163,7 +168,7 @@ impl Setup {
         )
         .unwrap();
         started.send(addresses).unwrap();
-        let gateway = gateway.reload_when(reload);
+        let gateway = gateway.reload_when(reload).with_tracer(self.tracer);
         gateway.serve(listener, shutdown).await.unwrap()
     }
 }
@@ -213,26 +218,14 @@ impl TestGateway {
 
     /// The status of a page of the operations port.
     pub async fn page(&self, page: &str) -> u16 {
-        self.get(page).await.0
+        super::page(self.operations, page).await.0
     }
 
     /// Its metrics, as Prometheus reads them.
     pub async fn metrics(&self) -> String {
-        let (status, text) = self.get("metrics").await;
+        let (status, text) = super::page(self.operations, "metrics").await;
         assert_eq!(status, 200, "{text}");
         text
-    }
-
-    /// Status and text of a page.
-    async fn get(&self, page: &str) -> (u16, String) {
-        let mut socket = TcpStream::connect(self.operations).await.unwrap();
-        let request = format!("GET /{page} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n");
-        socket.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).await.unwrap();
-        let (head, text) = answer.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, text.to_owned())
     }
 
     /// What SIGTERM does.
