@@ -2,6 +2,7 @@
 
 use std::{ops::Range, sync::Arc, time::Duration};
 
+use opentelemetry::KeyValue;
 use tokio::{
     sync::Semaphore,
     time::{Instant, sleep_until, timeout_at},
@@ -278,6 +279,8 @@ impl Part {
         if next >= latest {
             return Err(failure);
         }
+        let wait_ms = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
+        trace::current().event("retry.backoff", [KeyValue::new("easemob.wait_ms", wait_ms)]);
         let pause = async {
             sleep_until(next).await;
             Ok(())

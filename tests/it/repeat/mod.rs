@@ -5,6 +5,7 @@ mod chaos;
 mod long;
 mod media;
 mod running;
+mod traced;
 
 use std::time::Duration;
 
