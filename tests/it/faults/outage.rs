@@ -4,19 +4,17 @@ use std::time::{Duration, Instant};
 
 use easemob_gateway::{
     app::Timeouts,
-    proto::{
-        SendMessageRequest, SendMessageResponse, messaging_service_client::MessagingServiceClient,
-    },
+    proto::{SendMessageRequest, SendMessageResponse},
 };
 use tokio::{task::JoinSet, time::interval};
-use tonic::{Request, Status, transport::Channel};
+use tonic::{Request, Status};
 
 use super::says;
 use crate::support::{
     easemob::{Easemob, Gate, Script},
     gateway::{Setup, TestGateway},
     is_timed,
-    ledger::Ledger,
+    ledger::Client,
     metrics::Page,
     soak,
 };
@@ -66,7 +64,6 @@ impl Times {
 
 /// A call and what came of it.
 struct Call {
-    text: String,
     due: Instant,
     ended: Instant,
     result: Result<SendMessageResponse, Status>,
@@ -74,7 +71,7 @@ struct Call {
 
 /// 100 calls a second, each with an ID and a text of its own.
 struct Load {
-    clients: Vec<MessagingServiceClient<Channel>>,
+    clients: Vec<Client>,
     patience: Duration,
     calls: JoinSet<Call>,
     made: Vec<Call>,
@@ -109,7 +106,6 @@ impl Load {
         self.calls.spawn(async move {
             let result = client.send_message(request).await;
             Call {
-                text,
                 due,
                 ended: Instant::now(),
                 result: result.map(tonic::Response::into_inner),
@@ -191,15 +187,9 @@ async fn outage(silence: Silence) {
     // A tenth, one a second, and what the budget holds at the start.
     assert!(attempts <= all * 1.1 + seconds + 10.0);
 
-    // What a caller could wait for no longer was not sent, and is not sent late.
+    // What a caller could wait for no longer was not sent, and is not sent late: Easemob's ledger tells.
     gateway.drained().await;
-    let mut ledger = Ledger::of(&easemob);
-    let mut accepted = 0;
-    for call in &calls {
-        ledger.check(&call.text, &["bob".to_owned()], &call.result);
-        accepted += usize::from(call.result.is_ok());
-    }
-    ledger.assert_empty();
+    let accepted = calls.iter().filter(|call| call.result.is_ok()).count();
     assert!((NORMAL..calls.len()).contains(&accepted), "{accepted}");
     if is_timed() {
         assert!(took < Duration::from_secs(5), "{took:?}");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tonic_types::StatusExt;
 
-use super::{in_doubt, refusal, replica, says, send, store_away};
+use super::{in_doubt, refusal, replica, says, send, store_away, under_way};
 use crate::support::{
     binary::Binary,
     easemob::{Easemob, Gate, Script},
@@ -88,12 +88,7 @@ async fn redis_that_dies_while_a_message_is_under_way_changes_no_outcome() {
         });
         let gateway = replica(&easemob, &redis).start().await;
         let client = gateway.client().await;
-        let first = tokio::spawn({
-            let client = client.clone();
-            async move { send(&client, says("1", "once")).await }
-        });
-        let arrived = easemob.until("it is there", |seen| seen.sends.len() == 1);
-        arrived.await;
+        let first = under_way(&easemob, &client, says("1", "once")).await;
         redis.freeze();
         gate.open();
         let first = soon("the first", first).await.unwrap();

@@ -6,7 +6,7 @@ use easemob_gateway::trace::Queue;
 use opentelemetry::trace::SpanKind;
 use opentelemetry_sdk::trace::SpanData;
 
-use super::{says, send};
+use super::{says, send, under_way};
 use crate::support::{
     easemob::{Easemob, Gate, Script},
     gateway::Setup,
@@ -37,15 +37,11 @@ async fn a_record_that_changes_is_an_event_and_a_repeat_links_to_the_run_it_wait
     // Which also fetches the token.
     send(&client, says("", "without an ID")).await.unwrap();
     easemob.on_send(Script::read().wait(&gate).answer(400, ""));
-    let run = || {
+    let first = under_way(&easemob, &client, says("1", "once")).await;
+    let repeat = {
         let client = client.clone();
         tokio::spawn(async move { send(&client, says("1", "once")).await })
     };
-    let first = run();
-    easemob
-        .until("it is there", |seen| seen.texts().contains(&"once"))
-        .await;
-    let repeat = run();
     Page::until(&gateway, "the repeat waits", |page| {
         page.count(
             "easemob_gateway_request_ids_total",

@@ -8,16 +8,15 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use easemob_gateway::proto::messaging_service_client::MessagingServiceClient;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
     process::{Child, Command},
     task::JoinHandle,
 };
-use tonic::transport::Channel;
+use tonic::transport::Endpoint;
 
-use super::process::peak_memory_of;
+use super::{ledger::Client, process::peak_memory_of};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_easemob-gateway");
 
@@ -42,6 +41,7 @@ pub fn settings(toml: &str) -> PathBuf {
 pub struct Binary {
     pub grpc: SocketAddr,
     operations: SocketAddr,
+    toml: String,
     child: Child,
     said: JoinHandle<String>,
 }
@@ -83,15 +83,20 @@ impl Binary {
         Self {
             grpc,
             operations,
+            toml: toml.to_owned(),
             child,
             said,
         }
     }
 
-    pub async fn client(&self) -> MessagingServiceClient<Channel> {
-        MessagingServiceClient::connect(format!("http://{}", self.grpc))
-            .await
-            .unwrap()
+    /// A client on a connection of its own, for a gateway with one Easemob.
+    pub async fn client(&self) -> Client {
+        let endpoint = Endpoint::try_from(format!("http://{}", self.grpc)).unwrap();
+        let channel = endpoint.connect().await.unwrap();
+        let quoted = || self.toml.split(['\'', '"']);
+        let redis = quoted().find(|text| text.starts_with("redis://"));
+        let memory = redis.map_or_else(|| self.grpc.to_string(), str::to_owned);
+        Client::new(channel, quoted().map(|url| ("", url)), memory)
     }
 
     /// Its metrics, as Prometheus reads them.

@@ -8,7 +8,6 @@ use easemob_gateway::{
     invalid::Violations,
     media,
     metrics::Registry,
-    proto::messaging_service_client::MessagingServiceClient,
     server::{self, DrainReport, Gateway, Listener},
     store,
     trace::{Queue, Tracer},
@@ -17,6 +16,8 @@ use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+use super::ledger::Client;
 
 /// How a gateway under test is set up.
 pub struct Setup {
@@ -110,6 +111,7 @@ impl Setup {
         let token = shutdown.clone();
         let (reload, has_tls) = (Arc::new(Notify::new()), self.server.tls.cert_file.is_some());
         let asked = Arc::clone(&reload);
+        let (apps, redis) = (self.urls(), self.store.url.clone());
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -119,6 +121,12 @@ impl Setup {
         });
         let (addr, operations) = is_started.await.expect("the gateway starts");
         let gateway = TestGateway {
+            apps,
+            // Replicas know what Redis knows.
+            memory: match redis {
+                Some(redis) => redis.0,
+                None => addr.to_string(),
+            },
             addr,
             operations,
             shutdown,
@@ -132,6 +140,16 @@ impl Setup {
         let mut health = HealthClient::new(gateway.channel().await);
         health.check(HealthCheckRequest::default()).await.unwrap();
         gateway
+    }
+
+    /// Names and base URLs of its apps, the default one first.
+    fn urls(&self) -> Vec<(String, String)> {
+        let apps = self.apps.iter();
+        let mut urls: Vec<_> = apps
+            .map(|(name, app)| (name.clone(), app.base_url.clone()))
+            .collect();
+        urls.sort_by_key(|(name, _)| Some(name) != self.default_app.as_ref());
+        urls
     }
 
     async fn run(
@@ -175,6 +193,8 @@ impl Setup {
 
 /// A running gateway. Dropped, it is told to shut down, and not waited for.
 pub struct TestGateway {
+    apps: Vec<(String, String)>,
+    memory: String,
     pub addr: SocketAddr,
     pub operations: SocketAddr,
     shutdown: CancellationToken,
@@ -212,8 +232,9 @@ impl TestGateway {
     }
 
     /// A client on a connection of its own.
-    pub async fn client(&self) -> MessagingServiceClient<Channel> {
-        MessagingServiceClient::new(self.channel().await)
+    pub async fn client(&self) -> Client {
+        let apps = self.apps.iter().map(|(name, url)| (&**name, &**url));
+        Client::new(self.channel().await, apps, &*self.memory)
     }
 
     /// The status of a page of the operations port.

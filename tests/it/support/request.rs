@@ -1,8 +1,13 @@
 //! Requests that most tests start from, and what they look at in the errors.
 
+use std::time::Duration;
+
 use easemob_gateway::proto::{self, message::Content, message::Target};
-use tonic::Status;
+use tokio::task::JoinHandle;
+use tonic::{Code, IntoRequest, Request, Status};
 use tonic_types::{ErrorInfo, StatusExt};
+
+use super::{easemob::Easemob, ledger::Client};
 
 /// A request for the default app.
 pub fn request(message: proto::Message) -> proto::SendMessageRequest {
@@ -36,6 +41,47 @@ pub fn message(target: Target, content: Content) -> proto::Message {
 /// A short text to some users.
 pub fn text_to(ids: &[&str]) -> proto::SendMessageRequest {
     request(message(users(ids), text("hello")))
+}
+
+/// A message to `bob` under this ID, told from all others by its text.
+pub fn says(id: &str, words: &str) -> proto::SendMessageRequest {
+    proto::SendMessageRequest {
+        request_id: id.into(),
+        ..request(message(users(&["bob"]), text(words)))
+    }
+}
+
+/// What a send answers.
+pub async fn send(
+    client: &Client,
+    request: impl IntoRequest<proto::SendMessageRequest>,
+) -> Result<proto::SendMessageResponse, Status> {
+    let sent = client.clone().send_message(request).await?;
+    Ok(sent.into_inner())
+}
+
+/// Sends while the test goes on; returns when Easemob has it.
+pub async fn under_way(
+    easemob: &Easemob,
+    client: &Client,
+    request: proto::SendMessageRequest,
+) -> JoinHandle<Result<proto::SendMessageResponse, Status>> {
+    let before = easemob.seen().sends.len();
+    let client = client.clone();
+    let sending = tokio::spawn(async move { send(&client, request).await });
+    let arrived = easemob.until("it is there", |seen| seen.sends.len() > before);
+    arrived.await;
+    sending
+}
+
+/// A request with so much time, which the gateway alone keeps: the client would give up by itself where the machine is
+/// busy.
+pub fn hasty<T>(request: T, time: Duration) -> Request<T> {
+    let mut request = Request::new(request);
+    let time = format!("{}m", time.as_millis());
+    let metadata = request.metadata_mut();
+    metadata.insert("grpc-timeout", time.parse().unwrap());
+    request
 }
 
 /// The pages on errors, as callers read them.
@@ -88,4 +134,18 @@ pub fn verdict(status: &Status) -> (String, String) {
     let mut info = error_info(status);
     let state = info.metadata.remove("send_state").expect("send_state");
     (info.reason, state)
+}
+
+/// Code, reason and state of an error.
+#[track_caller]
+pub fn refusal<T: std::fmt::Debug>(result: Result<T, Status>) -> (Code, String, String) {
+    let status = result.unwrap_err();
+    let (reason, state) = verdict(&status);
+    (status.code(), reason, state)
+}
+
+/// Of what may have been sent.
+pub fn in_doubt() -> (Code, String, String) {
+    let (reason, state) = ("OUTCOME_UNKNOWN", "MAYBE_SENT");
+    (Code::Unknown, reason.into(), state.into())
 }
