@@ -48,7 +48,7 @@ pub(super) fn value(form: &mut Vec<u8>, json: &str) {
 }
 
 /// Adds how many there are of something.
-pub(super) fn length(form: &mut Vec<u8>, count: usize) {
+fn length(form: &mut Vec<u8>, count: usize) {
     // No message has as many of anything.
     let count = u32::try_from(count).unwrap_or(u32::MAX);
     form.extend_from_slice(&count.to_le_bytes());

@@ -8,6 +8,8 @@ use serde_json::value::RawValue;
 use super::{MediaMessage, Message, canonical, request::Pieces};
 use crate::app::App;
 
+/// After a text in a form: none has it, neither an ID nor JSON of ours.
+const END: u8 = 0;
 /// Keys of a body that an upload fills in.
 const FILE: [&str; 3] = ["url", "secret", "file_length"];
 /// Those of a video's thumbnail, which may be uploaded too.
@@ -97,22 +99,25 @@ impl Message {
             head, ext, options, ..
         } = self.envelope.pieces();
         let mut form = Vec::with_capacity(512);
-        canonical::text(&mut form, &app.name);
-        canonical::text(&mut form, self.target.kind.path());
-        canonical::length(&mut form, self.target.recipients.len());
+        form.extend_from_slice(app.name.as_bytes());
+        form.push(END);
+        form.extend_from_slice(self.target.kind.path().as_bytes());
+        form.push(END);
         for at in self.target.order() {
             let id = self.target.recipients[at].as_str();
-            canonical::text(&mut form, id);
+            form.extend_from_slice(id.as_bytes());
             if self.target.kind.ignores_case() {
                 let at = form.len() - id.len();
                 form[at..].make_ascii_lowercase();
             }
+            form.push(END);
         }
         // Only the extension comes in the caller's own spelling: the rest was written by us, key by key.
         for piece in [head, options] {
-            canonical::length(&mut form, piece.len());
+            form.push(END);
             form.extend_from_slice(piece);
         }
+        form.push(END);
         let ext = str::from_utf8(ext).expect("it came as text");
         canonical::value(&mut form, if ext.is_empty() { "{}" } else { ext });
         form

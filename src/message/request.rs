@@ -13,8 +13,6 @@ use crate::id::{RecipientId, UserId};
 const TO: &[u8] = br#","to":["#;
 /// After the recipients.
 const END: &[u8] = b"]}";
-/// Before the body, after sender and type.
-const BODY: &[u8] = br#""body":"#;
 /// Before the extension, after the body.
 const EXT: &[u8] = br#","ext":"#;
 
@@ -22,14 +20,16 @@ const EXT: &[u8] = br#","ext":"#;
 #[derive(Clone)]
 pub(super) struct Envelope {
     json: Box<[u8]>,
+    /// Sender, type, and the key of the body.
+    head_bytes: usize,
     body_bytes: usize,
     /// None: there is no extension.
     ext_bytes: usize,
 }
 
-/// An envelope in pieces, all but the keys of body and extension.
+/// An envelope in pieces, all but the key of the extension.
 pub(super) struct Pieces<'a> {
-    /// Sender and type.
+    /// Sender, type, and the key of the body.
     pub(super) head: &'a [u8],
     pub(super) body: &'a [u8],
     /// Empty where there is none.
@@ -66,19 +66,19 @@ impl Envelope {
         let mut json = serde_json::to_vec(request).expect("strings and raw JSON always serialise");
         // The closing brace: the recipients come before it. There is always a field before them, `type`.
         json.pop();
+        let from = request
+            .from
+            .map_or(0, |id| id.as_str().len() + br#""from":"","#.len());
         Self {
             json: json.into(),
+            head_bytes: from + br#"{"type":"","body":"#.len() + request.type_tag.len(),
             body_bytes: request.body.get().len(),
             ext_bytes: request.ext.map_or(0, |ext| ext.get().len()),
         }
     }
 
     pub(super) fn pieces(&self) -> Pieces<'_> {
-        // The first of its kind: an ID has no quotes, and nor has a type.
-        let mut places = self.json.windows(BODY.len());
-        let at = places.position(|bytes| bytes == BODY);
-        let at = at.expect("every request has a body") + BODY.len();
-        let (head, rest) = self.json.split_at(at);
+        let (head, rest) = self.json.split_at(self.head_bytes);
         let (body, rest) = rest.split_at(self.body_bytes);
         let (ext, options) = match self.ext_bytes {
             0 => rest.split_at(0),

@@ -238,7 +238,7 @@ fn check_members(ids: Vec<String>, at: Field<'_>) -> Option<Vec<UserId>> {
 /// request.
 pub(super) fn check_set(ids: Vec<String>, at: Field<'_>) -> Option<Vec<UserId>> {
     let mut users = check_each(ids, at, UserId::check)?;
-    users.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+    users.sort_by_cached_key(|id| (id.as_str().to_ascii_lowercase(), id.clone().into_string()));
     Some(users)
 }
 

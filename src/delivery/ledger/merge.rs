@@ -94,7 +94,10 @@ impl Remaining {
             known: mut sent,
             ..
         } = self;
-        sent.accepted.extend(rest.accepted);
+        match sent.accepted.is_empty() {
+            true => sent.accepted = rest.accepted,
+            false => sent.accepted.extend(rest.accepted),
+        }
         for Failed {
             recipients,
             failure,

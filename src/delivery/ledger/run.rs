@@ -1,6 +1,9 @@
 //! One run of a request: its claim, kept alive while its caller waits.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use tokio::time::sleep;
 
@@ -11,23 +14,28 @@ use crate::{
     store::{Claim, Store, StoredFile},
 };
 
-/// The caller's side of a run. Dropped, it gives back what is not dispatched.
+/// The caller's side of a run. Dropped, it gives back what no part has.
 #[derive(Debug)]
 pub(in crate::delivery) struct Run {
     store: Arc<Store>,
     claim: Claim,
+    /// Recipients that are claimed, and that no part has.
+    left: AtomicUsize,
 }
 
 impl Run {
-    pub(super) fn new(store: &Arc<Store>, claim: Claim) -> Self {
+    /// `claimed`: recipients that it has.
+    pub(super) fn new(store: &Arc<Store>, claim: Claim, claimed: usize) -> Self {
         Self {
             store: Arc::clone(store),
             claim,
+            left: claimed.into(),
         }
     }
 
-    /// A part's hold on its recipients, by their places.
+    /// A part's hold on its recipients, by their places. From now on it is the part that gives them back.
     pub(in crate::delivery) fn hold(&self, places: Vec<u32>, first_byte: FirstByte) -> Held {
+        self.left.fetch_sub(places.len(), Ordering::Relaxed);
         Held::new(&self.store, self.claim, places, first_byte)
     }
 
@@ -58,6 +66,8 @@ impl Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
-        self.store.drop_claim(self.claim);
+        if *self.left.get_mut() > 0 {
+            self.store.drop_claim(self.claim);
+        }
     }
 }
