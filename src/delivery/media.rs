@@ -1,6 +1,6 @@
 //! Files: an upload, an upload and then the message that carries it, a download.
 
-use std::{future::poll_fn, sync::Arc, time::Duration};
+use std::{future::poll_fn, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
@@ -213,7 +213,7 @@ impl Delivery {
         let work = self.store_both(&order, begun.as_ref(), files);
         let work = self.bounded(order.file.deadline, work);
         match &begun {
-            Some(Start::Run(run, _)) => run.keep(work).await?,
+            Some(Start::Run(run, _)) => run.keep(pin!(work)).await?,
             _ => work.await?,
         }
         drop(transfer);

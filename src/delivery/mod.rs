@@ -17,7 +17,7 @@ mod turn;
 mod under_way;
 mod upstream;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, pin::pin, sync::Arc};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -252,7 +252,8 @@ impl Delivery {
         };
         order.message.target.recipients = std::mem::take(&mut remaining.recipients);
         let places = std::mem::take(&mut remaining.places);
-        let sent = run.keep(self.send_parts(order, Some((&run, places)))).await;
+        let parts = pin!(self.send_parts(order, Some((&run, places))));
+        let sent = run.keep(parts).await;
         remaining.with(sent)
     }
 

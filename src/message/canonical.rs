@@ -54,6 +54,11 @@ fn length(form: &mut Vec<u8>, count: usize) {
     form.extend_from_slice(&count.to_le_bytes());
 }
 
+/// Adds an empty JSON object.
+pub(super) fn no_members(form: &mut Vec<u8>) {
+    members(form, std::iter::empty());
+}
+
 /// Adds the members of a JSON object, which come in the order of their keys.
 fn members<'a>(
     form: &mut Vec<u8>,

@@ -118,8 +118,10 @@ impl Message {
             form.extend_from_slice(piece);
         }
         form.push(END);
-        let ext = str::from_utf8(ext).expect("it came as text");
-        canonical::value(&mut form, if ext.is_empty() { "{}" } else { ext });
+        match str::from_utf8(ext).expect("it came as text") {
+            "" => canonical::no_members(&mut form),
+            ext => canonical::value(&mut form, ext),
+        }
         form
     }
 

@@ -1,11 +1,14 @@
 //! One run of a request: its claim, kept alive while its caller waits.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
-use tokio::time::sleep;
+use tokio::time::timeout;
 
 use super::{CLAIM_LEASE, Held};
 use crate::{
@@ -39,19 +42,21 @@ impl Run {
         Held::new(&self.store, self.claim, places, first_byte)
     }
 
-    /// Keeps the claim alive while this takes its time.
-    pub(in crate::delivery) async fn keep<T>(&self, work: impl Future<Output = T>) -> T {
-        let renewals = async {
-            loop {
-                sleep(CLAIM_LEASE / 3).await;
+    /// Keeps the claim alive while this takes its time. Pinned, since it is large and would be moved.
+    pub(in crate::delivery) async fn keep<T>(
+        &self,
+        mut work: Pin<&mut impl Future<Output = T>>,
+    ) -> T {
+        loop {
+            match timeout(CLAIM_LEASE / 3, work.as_mut()).await {
+                Ok(done) => return done,
                 // A claim that was lost shows itself where something is to be sent under it.
-                let _kept = self.store.renew(self.claim, CLAIM_LEASE).await;
+                Err(_elapsed) => tokio::select! {
+                    biased;
+                    done = work.as_mut() => return done,
+                    _kept = self.store.renew(self.claim, CLAIM_LEASE) => {}
+                },
             }
-        };
-        tokio::select! {
-            biased;
-            done = work => done,
-            never = renewals => never,
         }
     }
 

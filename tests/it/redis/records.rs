@@ -19,7 +19,7 @@ use super::{in_doubt, refusal, replica, says, send, under_way};
 use crate::support::{
     easemob::{Easemob, Gate, Script},
     redis::Redis,
-    request::hasty,
+    request::send_within,
     soon,
 };
 
@@ -51,8 +51,9 @@ async fn a_repeat_waits_for_the_first_at_another_replica() {
     let first = under_way(&easemob, &client, says("1", "once")).await;
 
     // One with less patience than the first takes.
-    let hasty = hasty(says("1", "once"), Duration::from_millis(300));
-    assert_eq!(refusal(send(&other, hasty).await), in_doubt());
+    let time = Duration::from_millis(300);
+    let hasty = send_within(&other, &says("1", "once"), time).await;
+    assert_eq!(refusal(hasty), in_doubt());
 
     let repeat = tokio::spawn(async move { send(&other, says("1", "once")).await });
     gate.open();

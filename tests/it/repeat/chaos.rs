@@ -18,7 +18,7 @@ use crate::support::{
     gateway::Setup,
     ledger::Client,
     metrics::Page,
-    request::verdict,
+    request::{is_own_timer, verdict},
     soak,
 };
 
@@ -83,11 +83,6 @@ impl Told {
     }
 }
 
-/// The client's own timer, which the gateway has not heard of: no mesh between the two would see it.
-fn is_own_timer(status: &Status) -> bool {
-    status.code() == Code::Cancelled && status.message() == tonic::TimeoutExpired(()).to_string()
-}
-
 /// One send, as a mesh makes it of what its caller asks for.
 async fn through_the_mesh(
     client: &Client,
@@ -104,6 +99,7 @@ async fn through_the_mesh(
         match result {
             Err(status)
                 if matches!(status.code(), Code::Unavailable | Code::Cancelled)
+                    // No mesh between the two would see it.
                     && !is_own_timer(&status)
                     && repeats < MESH_REPEATS =>
             {

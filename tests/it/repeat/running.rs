@@ -7,7 +7,7 @@ use crate::support::{
     easemob::{Easemob, Gate, Script},
     gateway::{Setup, TestGateway},
     metrics::Page,
-    request::hasty,
+    request::send_within,
     soon,
 };
 
@@ -52,8 +52,9 @@ async fn a_repeat_that_cannot_wait_so_long_leaves_the_outcome_in_doubt() {
     let gateway = Setup::at(easemob.url()).start().await;
     let client = gateway.client().await;
     let first = under_way(&easemob, &client, says("1", "once")).await;
-    let hasty = hasty(says("1", "once"), Duration::from_millis(300));
-    assert_eq!(refusal(send(&client, hasty).await), in_doubt());
+    let time = Duration::from_millis(300);
+    let hasty = send_within(&client, &says("1", "once"), time).await;
+    assert_eq!(refusal(hasty), in_doubt());
     gate.open();
     soon("the first", first).await.unwrap().unwrap();
     assert!(send(&client, says("1", "once")).await.unwrap().replayed);

@@ -74,14 +74,27 @@ pub async fn under_way(
     sending
 }
 
-/// A request with so much time, which the gateway alone keeps: the client would give up by itself where the machine is
-/// busy.
-pub fn hasty<T>(request: T, time: Duration) -> Request<T> {
-    let mut request = Request::new(request);
-    let time = format!("{}m", time.as_millis());
-    let metadata = request.metadata_mut();
-    metadata.insert("grpc-timeout", time.parse().unwrap());
-    request
+/// A send with so little time that it matters. On a busy machine the client's own timer may be first, which tells
+/// nothing of the gateway: then it is asked again.
+pub async fn send_within(
+    client: &Client,
+    request: &proto::SendMessageRequest,
+    time: Duration,
+) -> Result<proto::SendMessageResponse, Status> {
+    for _ in 0..20 {
+        let mut request = Request::new(request.clone());
+        request.set_timeout(time);
+        match send(client, request).await {
+            Err(status) if is_own_timer(&status) => {}
+            told => return told,
+        }
+    }
+    panic!("the caller's own timer was always first");
+}
+
+/// The client's own timer, which the gateway has not heard of.
+pub fn is_own_timer(status: &Status) -> bool {
+    status.code() == Code::Cancelled && status.message() == tonic::TimeoutExpired(()).to_string()
 }
 
 /// The pages on errors, as callers read them.
