@@ -119,7 +119,7 @@ impl Setup {
                 .unwrap();
             runtime.block_on(self.run(started, token, asked))
         });
-        let (addr, operations) = is_started.await.expect("the gateway starts");
+        let (addr, operations, web) = is_started.await.expect("the gateway starts");
         let gateway = TestGateway {
             apps,
             // Replicas know what Redis knows.
@@ -129,6 +129,7 @@ impl Setup {
             },
             addr,
             operations,
+            web,
             shutdown,
             reload,
             thread: Some(thread),
@@ -154,7 +155,7 @@ impl Setup {
 
     async fn run(
         self,
-        started: oneshot::Sender<(SocketAddr, SocketAddr)>,
+        started: oneshot::Sender<(SocketAddr, SocketAddr, Option<SocketAddr>)>,
         shutdown: CancellationToken,
         reload: Arc<Notify>,
     ) -> DrainReport {
@@ -174,6 +175,7 @@ impl Setup {
         let addresses = (
             listener.local_addr().unwrap(),
             listener.operations_addr().unwrap(),
+            listener.web_addr().unwrap(),
         );
         let gateway = Gateway::new(
             apps,
@@ -197,6 +199,8 @@ pub struct TestGateway {
     memory: String,
     pub addr: SocketAddr,
     pub operations: SocketAddr,
+    /// Where browsers call, if they may.
+    pub web: Option<SocketAddr>,
     shutdown: CancellationToken,
     reload: Arc<Notify>,
     thread: Option<thread::JoinHandle<DrainReport>>,
