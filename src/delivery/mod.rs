@@ -17,7 +17,7 @@ mod turn;
 mod under_way;
 mod upstream;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, pin::pin, sync::Arc};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -246,13 +246,14 @@ impl Delivery {
 
     /// Sends what is left of a message that has begun.
     async fn send_rest(&self, mut order: Order, start: Start) -> Sent {
-        let mut remaining = start.remaining(&order.message);
+        let mut remaining = start.remaining(&mut order.message.target);
         let Some(run) = remaining.run.take() else {
             return remaining.known;
         };
         order.message.target.recipients = std::mem::take(&mut remaining.recipients);
         let places = std::mem::take(&mut remaining.places);
-        let sent = run.keep(self.send_parts(order, Some((&run, places)))).await;
+        let parts = pin!(self.send_parts(order, Some((&run, places))));
+        let sent = run.keep(parts).await;
         remaining.with(sent)
     }
 

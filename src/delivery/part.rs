@@ -277,6 +277,8 @@ impl Part {
         if next >= latest {
             return Err(failure);
         }
+        let wait_ms = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
+        trace::current().event("retry.backoff", &[("easemob.wait_ms", wait_ms.into())]);
         let pause = async {
             sleep_until(next).await;
             Ok(())

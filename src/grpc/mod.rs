@@ -20,8 +20,8 @@ use tonic::{
 };
 use tower::Service;
 
-use self::{route::Route, status::Problem};
 pub use self::{auth::Auth, send_messages::ConnectionEnding, timeout::Timeouts, web::Pages};
+use self::{route::Route, status::Problem};
 use crate::{
     app::Apps,
     delivery::Delivery,

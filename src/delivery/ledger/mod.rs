@@ -128,11 +128,14 @@ impl Request {
             let (running, record) = match (begun, known.take()) {
                 (Ok(Ok(Begun::New(claim))), _) => {
                     span.event("request_id.claimed", &[]);
-                    return Ok(Start::Run(Run::new(store, claim), None));
+                    let run = Run::new(store, claim, self.recipients);
+                    return Ok(Start::Run(run, None));
                 }
                 (Ok(Ok(Begun::Again(claim, record))), _) => {
                     span.event("request_id.resumed", &[]);
-                    return Ok(Start::Run(Run::new(store, claim), Some(record)));
+                    let claimed = record.recipients.iter().filter(|state| is_ours(state));
+                    let run = Run::new(store, claim, claimed.count());
+                    return Ok(Start::Run(run, Some(record)));
                 }
                 (Ok(Ok(Begun::Settled(record))), _) => {
                     span.event("request_id.replayed", &[]);

@@ -5,20 +5,16 @@ mod away;
 mod killed;
 mod quota;
 mod records;
+mod stages;
 
-use easemob_gateway::{
-    proto::{
-        SendMessageRequest, SendMessageResponse, messaging_service_client::MessagingServiceClient,
-    },
-    store::{Kind, RedisUrl},
-};
-use tonic::{Code, Status, transport::Channel};
+use easemob_gateway::store::{Kind, RedisUrl};
+use tonic::Code;
 
 use crate::support::{
     easemob::Easemob,
     gateway::Setup,
     redis::Redis,
-    request::{message, request, text, users, verdict},
+    request::{in_doubt, refusal, says, send, under_way},
 };
 
 /// A replica that shares this Redis.
@@ -27,34 +23,6 @@ fn replica(easemob: &Easemob, redis: &Redis) -> Setup {
         store.kind = Kind::Redis;
         store.url = Some(RedisUrl(redis.url()));
     })
-}
-
-/// A message to `bob` under this ID, told from all others by its text.
-fn says(id: &str, words: &str) -> SendMessageRequest {
-    SendMessageRequest {
-        request_id: id.into(),
-        ..request(message(users(&["bob"]), text(words)))
-    }
-}
-
-async fn send(
-    client: &MessagingServiceClient<Channel>,
-    request: SendMessageRequest,
-) -> Result<SendMessageResponse, Status> {
-    let sent = client.clone().send_message(request).await?;
-    Ok(sent.into_inner())
-}
-
-/// Code, reason and state of an error.
-fn refusal<T: std::fmt::Debug>(result: Result<T, Status>) -> (Code, String, String) {
-    let status = result.unwrap_err();
-    let (reason, state) = verdict(&status);
-    (status.code(), reason, state)
-}
-
-fn in_doubt() -> (Code, String, String) {
-    let (reason, state) = ("OUTCOME_UNKNOWN", "MAYBE_SENT");
-    (Code::Unknown, reason.into(), state.into())
 }
 
 fn store_away() -> (Code, String, String) {

@@ -32,6 +32,7 @@ pub(super) enum Step {
     Drip(Vec<u8>, Duration),
     Flood(Vec<u8>),
     Wait(Gate),
+    Stay(Duration),
     Silence,
     Fin,
     Reset,
@@ -101,6 +102,11 @@ impl Script {
     /// Waits for the test.
     pub fn wait(self, gate: &Gate) -> Self {
         self.then(Step::Wait(gate.clone()))
+    }
+
+    /// Keeps the connection open for so long, and reads nothing.
+    pub fn stay(self, time: Duration) -> Self {
+        self.then(Step::Stay(time))
     }
 
     /// Nothing more, until the other side ends the connection.
