@@ -1,0 +1,215 @@
+//! The figures of the closed loop: servers take turns, round by round, so that what else happens on the
+//! machine meets all of them alike.
+
+mod table;
+
+use anyhow::Context;
+
+use crate::{
+    bare::Build,
+    gateway::Policies,
+    load::Shape,
+    report::{Bound, Report},
+    sample::{self, Pace, Sample},
+    server::Server,
+    sink, straight,
+};
+
+/// A row of a table.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
+    pub(crate) server: Server,
+}
+
+/// A table of the report.
+#[derive(Debug)]
+pub(crate) struct Figure {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) shapes: &'static [Shape],
+    pub(crate) rows: &'static [Row],
+    /// The row that the others are compared with.
+    pub(crate) base: &'static str,
+    pub(crate) rules: &'static [Rule],
+    /// Measured in fewer and shorter rounds.
+    pub(crate) brief: bool,
+}
+
+/// Where the ratio of one row to another has to be.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    row: &'static str,
+    over: &'static str,
+    column: &'static str,
+    bound: Bound,
+    aim: &'static str,
+}
+
+const BARE: &str = "bare pass-through";
+const BARE_OURS: &str = "the same, our profile and allocator";
+const STRAIGHT: &str = "h2load at the sink";
+const GATEWAY: &str = "gateway, everything on";
+
+const ECHO_ROW: Row = row("bare echo", Server::Echo);
+const BARE_ROW: Row = row(BARE, Server::PassThrough(Build::Plain));
+const BARE_OURS_ROW: Row = row(BARE_OURS, Server::PassThrough(Build::Ours));
+const GATEWAY_ROW: Row = row(GATEWAY, Server::Gateway(Policies::EVERYTHING));
+const STRAIGHT_ROW: Row = row(STRAIGHT, Server::Straight);
+
+const fn row(name: &'static str, server: Server) -> Row {
+    Row { name, server }
+}
+
+const fn shape(connections: usize, streams: usize) -> Shape {
+    Shape {
+        connections,
+        streams,
+    }
+}
+
+const fn rule(over: &'static str, column: &'static str, bound: Bound, aim: &'static str) -> Rule {
+    Rule {
+        row: GATEWAY,
+        over,
+        column,
+        bound,
+        aim,
+    }
+}
+
+/// Every figure of the closed loop.
+pub(crate) const FIGURES: &[Figure] = &[
+    Figure {
+        name: "callers",
+        about: "ten callers' connections",
+        shapes: &[shape(10, 10)],
+        rows: &[ECHO_ROW, BARE_ROW, BARE_OURS_ROW, GATEWAY_ROW, STRAIGHT_ROW],
+        base: BARE,
+        rules: &[
+            rule(BARE, "sends/s", Bound::AtLeast(1.5), "2"),
+            rule(BARE, "CPU", Bound::AtMost(0.7), "0.5"),
+            rule(BARE, "p99", Bound::AtMost(0.7), "0.5"),
+            rule(BARE_OURS, "sends/s", Bound::AtLeast(1.1), "1.1"),
+            rule(STRAIGHT, "sends/s", Bound::AtLeast(0.35), "0.35"),
+        ],
+        brief: false,
+    },
+    Figure {
+        name: "mesh",
+        about: "one connection, as a mesh sidecar has",
+        shapes: &[shape(1, 100)],
+        rows: &[BARE_ROW, BARE_OURS_ROW, GATEWAY_ROW],
+        base: BARE,
+        rules: &[rule(BARE, "sends/s", Bound::AtLeast(1.2), "1.2")],
+        brief: false,
+    },
+    Figure {
+        name: "many",
+        about: "fifty callers' connections",
+        shapes: &[shape(50, 10)],
+        rows: &[BARE_ROW, BARE_OURS_ROW, GATEWAY_ROW],
+        base: BARE,
+        rules: &[rule(BARE, "sends/s", Bound::AtLeast(1.8), "1.8")],
+        brief: false,
+    },
+    Figure {
+        name: "shapes",
+        about: "every other shape of load",
+        shapes: &[
+            shape(1, 1),
+            shape(1, 10),
+            shape(10, 1),
+            shape(10, 100),
+            shape(50, 1),
+            shape(50, 100),
+        ],
+        rows: &[BARE_ROW, GATEWAY_ROW],
+        base: BARE,
+        rules: &[],
+        brief: true,
+    },
+    Figure {
+        name: "policies",
+        about: "what each costs, by switching it off, or on",
+        shapes: &[shape(10, 10)],
+        rows: &[
+            GATEWAY_ROW,
+            row(
+                "no quota",
+                Server::Gateway(Policies::EVERYTHING.without_quota()),
+            ),
+            row(
+                "no traces",
+                Server::Gateway(Policies::EVERYTHING.traced(None)),
+            ),
+            row(
+                "all sends traced",
+                Server::Gateway(Policies::EVERYTHING.traced(Some(1000))),
+            ),
+            row(
+                "no keys",
+                Server::Gateway(Policies::EVERYTHING.with_callers(0)),
+            ),
+            row(
+                "a request ID with each send",
+                Server::Gateway(Policies::EVERYTHING.with_request_ids()),
+            ),
+            row(
+                "none of them",
+                Server::Gateway(Policies::PLAIN.without_quota()),
+            ),
+        ],
+        base: GATEWAY,
+        rules: &[],
+        brief: false,
+    },
+    Figure {
+        name: "streams",
+        about: "unary calls, and as many requests at once on `SendMessages` streams",
+        shapes: &[shape(10, 10)],
+        rows: &[
+            row("unary", Server::Gateway(Policies::EVERYTHING)),
+            row("SendMessages", Server::Stream(Policies::EVERYTHING)),
+        ],
+        base: "unary",
+        rules: &[],
+        brief: true,
+    },
+];
+
+/// Samples of all rows under one load: for each row, one a round.
+pub(crate) type Samples = Vec<Vec<Sample>>;
+
+impl Figure {
+    /// Measures it, and writes its tables.
+    pub(crate) async fn measure(&self, report: &mut Report, pace: Pace) -> anyhow::Result<()> {
+        report.heading(format!("{}: {}", self.name, self.about));
+        let pace = if self.brief { pace.brief() } else { pace };
+        for shape in self.shapes {
+            let samples = rounds(self.rows, *shape, pace).await?;
+            table::write(report, self, *shape, &samples);
+        }
+        Ok(())
+    }
+}
+
+/// All rows by turns, each before a sink that answers at once.
+pub(crate) async fn rounds(rows: &[Row], shape: Shape, pace: Pace) -> anyhow::Result<Samples> {
+    let sink = sink::start()?;
+    let mut peers = Vec::new();
+    for row in rows {
+        peers.push(row.server.start(&sink, None).context(row.name)?);
+    }
+    let mut samples = vec![Vec::new(); rows.len()];
+    for _ in 0..pace.rounds {
+        for ((row, peer), samples) in rows.iter().zip(&peers).zip(&mut samples) {
+            let sample = match peer {
+                Some(peer) => sample::take(row.server, peer, &sink, shape, pace).await,
+                None => straight::take(&sink, shape, pace).await,
+            };
+            samples.push(sample.with_context(|| format!("{}, {shape}", row.name))?);
+        }
+    }
+    Ok(samples)
+}
