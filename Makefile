@@ -85,6 +85,10 @@ bench: ## measures what sends and uploads cost, in half an hour once built (ARGS
 	@tools/install.sh valgrind curl h2load redis
 	cargo bench --locked --bench send $(if $(ARGS),-- $(ARGS))
 
+.PHONY: bench-docs
+bench-docs: ## puts the last report of `make bench` and its plots into docs/performance.md
+	@python3 tools/performance.py $(TARGET)
+
 .PHONY: micro
 micro: ## measures the steps of a send, each by itself (ARGS=quota picks some)
 	cargo bench --locked --bench micro $(if $(ARGS),-- $(ARGS))

@@ -7,6 +7,7 @@ use anyhow::Context;
 
 use crate::{
     bare::Build,
+    collector::Manner,
     gateway::Policies,
     load::Shape,
     report::{Bound, Report},
@@ -59,6 +60,10 @@ const STRAIGHT_ROW: Row = row(STRAIGHT, Server::Straight);
 
 const fn row(name: &'static str, server: Server) -> Row {
     Row { name, server }
+}
+
+const fn to_collector(manner: Manner) -> Server {
+    Server::Gateway(Policies::EVERYTHING.traced_to(manner))
 }
 
 const fn shape(connections: usize, streams: usize) -> Shape {
@@ -163,6 +168,24 @@ pub(crate) const FIGURES: &[Figure] = &[
         base: GATEWAY,
         rules: &[],
         brief: false,
+    },
+    Figure {
+        name: "collector",
+        about: "every send traced, whatever becomes of the spans",
+        shapes: &[shape(10, 10)],
+        rows: &[
+            row(
+                "no traces",
+                Server::Gateway(Policies::EVERYTHING.traced(None)),
+            ),
+            row("all sends traced", to_collector(Manner::Prompt)),
+            row("collector slow", to_collector(Manner::Slow)),
+            row("collector refuses", to_collector(Manner::Refusing)),
+            row("collector gone", to_collector(Manner::Gone)),
+        ],
+        base: "no traces",
+        rules: &[],
+        brief: true,
     },
     Figure {
         name: "streams",

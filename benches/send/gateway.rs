@@ -14,7 +14,7 @@ use easemob_gateway::caller::key;
 
 use crate::{
     call::{self, Options},
-    collector,
+    collector::{self, Manner},
     peer::{self, Peer},
 };
 
@@ -28,6 +28,8 @@ pub(crate) struct Policies {
     pub(crate) quota: bool,
     /// Spans go to a collector: those of so many of a thousand sends.
     pub(crate) traced: Option<u16>,
+    /// How that collector behaves.
+    pub(crate) collector: Manner,
     pub(crate) calls: Options,
 }
 
@@ -37,6 +39,7 @@ impl Policies {
         shards: None,
         quota: true,
         traced: None,
+        collector: Manner::Prompt,
         calls: Options::PLAIN,
     };
 
@@ -45,6 +48,7 @@ impl Policies {
         shards: None,
         quota: true,
         traced: Some(10),
+        collector: Manner::Prompt,
         calls: Options {
             callers: 1,
             ..Options::PLAIN
@@ -63,6 +67,13 @@ impl Policies {
 
     pub(crate) const fn traced(mut self, per_mille: Option<u16>) -> Self {
         self.traced = per_mille;
+        self
+    }
+
+    /// All sends are traced, and this is what becomes of the spans.
+    pub(crate) const fn traced_to(mut self, collector: Manner) -> Self {
+        self.traced = Some(1000);
+        self.collector = collector;
         self
     }
 
@@ -98,7 +109,10 @@ impl Policies {
         more: &[(&str, String)],
         under: Option<Command>,
     ) -> anyhow::Result<Peer> {
-        let collector = self.traced.map(|_| collector::start()).transpose()?;
+        let collector = self
+            .traced
+            .map(|_| collector::start(self.collector))
+            .transpose()?;
         let mut command = peer::command(binary(), under);
         command.args(["serve", "--config"]);
         command.arg(self.write(sink, collector.as_ref())?);

@@ -33,9 +33,11 @@ use std::{
 
 use anyhow::{Context, bail};
 use easemob_gateway::store;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime;
 
 use self::{
+    collector::Manner,
     instructions::{guard, library},
     report::Report,
     sample::Pace,
@@ -55,15 +57,29 @@ const QUICK: Pace = Pace {
 /// Figures that are measured only where they are named: CI's, and one for whoever chooses the defaults.
 const BY_NAME_ALONE: [&str; 2] = [guard::NAME, uploads::windows::NAME];
 
+/// Files and sockets that a process may have: a thousand apps have a connection or two each.
+const MANY_FILES: u64 = 20_000;
+
 fn main() -> anyhow::Result<()> {
+    let files = getrlimit(Resource::Nofile);
+    let current = files
+        .maximum
+        .map_or(MANY_FILES, |most| most.min(MANY_FILES));
+    // The servers have it from this process.
+    let current = Some(current);
+    setrlimit(Resource::Nofile, Rlimit { current, ..files })?;
     // `--bench` is cargo's.
     let arguments: Vec<String> = env::args().skip(1).filter(|a| a != "--bench").collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let one_thread = || runtime::Builder::new_current_thread().enable_all().build();
+    if let [role] = *arguments
+        && let Some(manner) = Manner::of_role(role)
+    {
+        return one_thread()?.block_on(collector::serve(manner));
+    }
     match *arguments {
         // This binary is its own peers.
         ["--role=sink", delay, each] => one_thread()?.block_on(sink::serve(delay, each)),
-        ["--role=collector"] => one_thread()?.block_on(collector::serve()),
         ["--role=upload", ref order @ ..] => one_thread()?.block_on(uploads::client::run(order)),
         ["--role=library", sends] => library::run(sends.parse()?, None),
         ["--role=library-with-id", sends] => {

@@ -86,6 +86,11 @@ impl Peer {
         machine::cpu_of(self.child.id())
     }
 
+    /// What of it was spent in the kernel.
+    pub(crate) fn kernel(&self) -> anyhow::Result<Duration> {
+        machine::kernel_of(self.child.id())
+    }
+
     /// Memory that it has now, in bytes.
     pub(crate) fn memory(&self) -> anyhow::Result<u64> {
         machine::memory_of(self.child.id(), "VmRSS:")

@@ -10,10 +10,12 @@ use std::{
 
 use anyhow::Context;
 
-/// Folder of the report and its plots.
+/// Folder of the plots, as it stands in the report: beside it, here and in `docs/`.
+pub(crate) const PLOTS: &str = "performance";
+
+/// Folder of the report.
 pub(crate) fn folder() -> PathBuf {
-    let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    tmp.parent().unwrap_or(tmp).join("bench")
+    Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench")
 }
 
 /// What was measured so far.
@@ -49,7 +51,7 @@ impl Bound {
 impl Report {
     /// An empty one, in place of the last.
     pub(crate) fn create() -> anyhow::Result<Self> {
-        fs::create_dir_all(folder())?;
+        fs::create_dir_all(folder().join(PLOTS))?;
         let file = File::create(folder().join("report.md")).context("no report")?;
         Ok(Self {
             file,
@@ -66,7 +68,7 @@ impl Report {
 
     /// A heading, and an empty line on each side.
     pub(crate) fn heading(&mut self, text: impl Display) {
-        self.line(format!("\n## {text}\n"));
+        self.line(format!("\n### {text}\n"));
     }
 
     /// The first row of a table; all columns but the first are numbers.
@@ -104,7 +106,7 @@ impl Report {
         if judged.is_empty() {
             return;
         }
-        self.heading("aims");
+        self.heading("Aims");
         self.columns(&["what", "bound (aim)", "measured", ""]);
         for row in judged {
             self.row(&row);

@@ -32,6 +32,8 @@ pub(crate) struct Sample {
     pub(crate) sends_per_second: f64,
     /// Processor time of the server for a send, in microseconds.
     pub(crate) cpu_us: f64,
+    /// What of it is the kernel's, as a share.
+    pub(crate) kernel: f64,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
     pub(crate) p999_ms: f64,
@@ -87,6 +89,7 @@ pub(crate) struct Reading {
     at: Instant,
     answered: u64,
     server: Duration,
+    kernel: Duration,
     load: Duration,
     sink: Duration,
     machine: Duration,
@@ -100,6 +103,7 @@ impl Reading {
             at: Instant::now(),
             answered,
             server: server.map_or(Ok(Duration::ZERO), Peer::cpu)?,
+            kernel: server.map_or(Ok(Duration::ZERO), Peer::kernel)?,
             load,
             sink: sink.cpu()?,
             machine: machine::busy()?,
@@ -122,6 +126,7 @@ impl Reading {
         Sample {
             sends_per_second: sends / seconds,
             cpu_us: server * seconds * 1e6 / sends,
+            kernel: cores(self.kernel, end.kernel) / server.max(f64::MIN_POSITIVE),
             p50_ms: percentile(latencies, 500),
             p99_ms: percentile(latencies, 990),
             p999_ms: percentile(latencies, 999),

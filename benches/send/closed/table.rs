@@ -24,6 +24,7 @@ pub(super) fn write(report: &mut Report, figure: &Figure, shape: Shape, samples:
         "",
         "sends/s",
         "CPU µs/send",
+        "of it kernel",
         "p50 ms",
         "p99 ms",
         "p99.9 ms",
@@ -35,6 +36,10 @@ pub(super) fn write(report: &mut Report, figure: &Figure, shape: Shape, samples:
             row.name.to_owned(),
             column(|s| s.sends_per_second).text(0),
             column(|s| s.cpu_us).text(1),
+            match row.server {
+                Server::Straight => String::new(),
+                _ => format!("{:.0} %", 100.0 * column(|s| s.kernel).median),
+            },
             column(|s| s.p50_ms).text(2),
             column(|s| s.p99_ms).text(2),
             column(|s| s.p999_ms).text(2),

@@ -72,7 +72,7 @@ pub(crate) async fn measure(report: &mut Report, pace: Pace, quick: bool) -> any
 impl Curve {
     fn write(&self, report: &mut Report) -> anyhow::Result<()> {
         let file = plot::draw(self)?;
-        report.line(format!("\n{}, by {} ({file})\n", self.y, self.x));
+        report.line(format!("\n![{}, by {}]({file})\n", self.y, self.x));
         let mut columns = vec![self.x];
         columns.extend(self.series.iter().map(|series| &*series.name));
         report.columns(&columns);

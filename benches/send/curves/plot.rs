@@ -17,9 +17,9 @@ const COLOURS: [RGBColor; 3] = [
 ];
 const FONT: &str = "sans-serif";
 
-/// Draws it beside the report, and gives the name of the file.
+/// Draws it, and gives the name of the file as the report has it.
 pub(super) fn draw(curve: &Curve) -> anyhow::Result<String> {
-    let name = format!("{}.svg", curve.file);
+    let name = format!("{}/{}.svg", report::PLOTS, curve.file);
     let points = || curve.series.iter().flat_map(|series| &series.points);
     let most = points().fold((1.0_f64, 0.0_f64), |most, (x, y)| {
         (most.0.max(*x), most.1.max(*y))
