@@ -28,13 +28,17 @@ mod uploads;
 
 use std::{
     env,
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    task::Poll,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use easemob_gateway::store;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::runtime;
+use tokio::{runtime, time::timeout};
 
 use self::{
     collector::Manner,
@@ -56,6 +60,9 @@ const QUICK: Pace = Pace {
 
 /// Figures that are measured only where they are named: CI's, and one for whoever chooses the defaults.
 const BY_NAME_ALONE: [&str; 2] = [guard::NAME, uploads::windows::NAME];
+
+/// Longest time that a figure may take.
+const LONGEST: Duration = Duration::from_secs(20 * 60);
 
 /// Files and sockets that a process may have: a thousand apps have a connection or two each.
 const MANY_FILES: u64 = 20_000;
@@ -133,7 +140,7 @@ async fn measure(words: &[&str]) -> anyhow::Result<()> {
     let mut failed = Vec::new();
     for name in names().filter(|name| is_wanted(name)) {
         let begin = Instant::now();
-        if let Err(error) = figure(name, &mut report, pace, quick).await {
+        if let Err(error) = survive(figure(name, &mut report, pace, quick)).await {
             report.line(format!("\n**{name} failed**: {error:#}"));
             failed.push(name);
         }
@@ -146,7 +153,19 @@ async fn measure(words: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Measures one. Where it fails, the others are still measured.
+/// What a figure comes to; a panic, and a figure that never ends, are failures like others.
+async fn survive(figure: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let mut figure = pin!(figure);
+    let survived = poll_fn(|cx| {
+        let poll = AssertUnwindSafe(|| figure.as_mut().poll(cx));
+        catch_unwind(poll).unwrap_or_else(|_| Poll::Ready(Err(anyhow!("it panicked"))))
+    });
+    timeout(LONGEST, survived)
+        .await
+        .context("it does not end")?
+}
+
+/// Measures one.
 async fn figure(name: &str, report: &mut Report, pace: Pace, quick: bool) -> anyhow::Result<()> {
     match name {
         open::NAME => open::measure(report, pace).await,

@@ -117,6 +117,8 @@ fn row(report: &mut Report, name: String, samples: &[Sample]) {
 }
 
 async fn ways(load: &mut Load, gateway: &Peer, sink: &Peer) -> anyhow::Result<[Way; 2]> {
+    // Its build has no TLS of its own, and it wants one even for plain HTTP.
+    let _installed = rustls::crypto::ring::default_provider().install_default();
     // As in a caller's own service: without a proxy, whatever the environment says.
     let client = reqwest::Client::builder().no_proxy().build()?;
     let url = format!("http://{}/acme/shop/messages/users", sink.address);

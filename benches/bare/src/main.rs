@@ -20,7 +20,7 @@ use tonic::{
 };
 
 mod proto {
-    #![allow(clippy::all, clippy::pedantic, reason = "generated")]
+    #![allow(dead_code, clippy::all, clippy::pedantic, reason = "generated")]
     include!(concat!(env!("OUT_DIR"), "/proto.rs"));
 }
 

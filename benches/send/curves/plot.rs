@@ -1,5 +1,7 @@
 //! Draws a curve as SVG, on white, so that it can be read on a dark page too.
 
+use std::ops::Range;
+
 use anyhow::anyhow;
 use plotters::{
     coord::ranged1d::{AsRangedCoord, ValueFormatter},
@@ -21,19 +23,33 @@ const FONT: &str = "sans-serif";
 pub(super) fn draw(curve: &Curve) -> anyhow::Result<String> {
     let name = format!("{}/{}.svg", report::PLOTS, curve.file);
     let points = || curve.series.iter().flat_map(|series| &series.points);
-    let most = points().fold((1.0_f64, 0.0_f64), |most, (x, y)| {
-        (most.0.max(*x), most.1.max(*y))
-    });
-    let least = points().fold(most, |least, (x, y)| (least.0.min(*x), least.1.min(*y)));
-    let xs = (least.0..most.0.max(least.0 * 2.0)).log_scale();
+    let (xs, ys) = (
+        ends(points().map(|point| point.0)),
+        ends(points().map(|point| point.1)),
+    );
+    let most = xs.end.max(2.0 * xs.start);
+    let along = (xs.start..most).log_scale();
     let path = report::folder().join(&name);
     let area = SVGBackend::new(&path, SIZE).into_drawing_area();
+    // Room above the lines for what they are called.
     let drawn = match curve.growth {
-        Growth::Flat => chart(&area, curve, xs, 0.0..most.1 * 1.2),
-        Growth::Linear => chart(&area, curve, xs, (least.1 / 1.5..most.1 * 1.5).log_scale()),
+        Growth::Flat => chart(&area, curve, along, 0.0..1.4 * ys.end),
+        Growth::Linear => chart(&area, curve, along, decades(&ys).log_scale()),
     };
     drawn.map_err(|error| anyhow!("{name}: {error}"))?;
     Ok(name)
+}
+
+/// The least and the most.
+fn ends(values: impl Iterator<Item = f64>) -> Range<f64> {
+    values.fold(f64::MAX..f64::MIN, |ends, value| {
+        ends.start.min(value)..ends.end.max(value)
+    })
+}
+
+/// Whole powers of ten around a range, since only they have labels.
+fn decades(range: &Range<f64>) -> Range<f64> {
+    10_f64.powf(range.start.log10().floor())..10_f64.powf((1.5 * range.end).log10().ceil())
 }
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
@@ -74,7 +90,6 @@ where
         chart
             .configure_series_labels()
             .position(SeriesLabelPosition::UpperLeft)
-            .background_style(WHITE)
             .label_font((FONT, 13))
             .draw()?;
     }
