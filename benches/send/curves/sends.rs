@@ -35,53 +35,64 @@ const AT_ONCE: [(usize, usize); 7] = [
     (10, 100),
 ];
 
-pub(super) async fn measure(pace: Pace, quick: bool) -> anyhow::Result<Vec<Curve>> {
-    let many = if quick { 2 } else { 3 };
-    let powers = |most: u32| (0..=most).map(|power| 10_usize.pow(power));
-    let curve = |file, x, y, growth, series| Curve {
-        file,
-        x,
-        y,
-        growth,
-        series,
-    };
+/// By the recipients of a message.
+pub(super) async fn recipients(pace: Pace, quick: bool) -> anyhow::Result<Vec<Curve>> {
+    let servers = powers(if quick { 3 } else { 4 });
+    let servers = servers.map(|n| (n, Server::Gateway(Policies::PLAIN.with_recipients(n)), FEW));
+    Ok(vec![Curve {
+        file: "recipients",
+        x: "recipients",
+        y: "CPU of a message, ms",
+        growth: Growth::Linear,
+        series: vec![series("gateway", &samples(servers, pace).await?, |s| {
+            s.cpu_us / 1e3
+        })],
+    }])
+}
 
-    let plain = Policies::PLAIN;
-    let servers = powers(many + 1).map(|n| (n, Server::Gateway(plain.with_recipients(n)), FEW));
-    let series = vec![points("gateway", servers, pace, |s| s.cpu_us / 1e3).await?];
-    let recipients = curve(
-        "recipients",
-        "recipients",
-        "CPU of a message, ms",
-        Growth::Linear,
-        series,
-    );
-
-    // Each app first fetches its token and opens its connections.
-    let long = Pace {
+/// By the apps that sends are for, by turns.
+pub(super) async fn apps(pace: Pace, quick: bool) -> anyhow::Result<Vec<Curve>> {
+    // Each first fetches its token and opens its connections.
+    let pace = Pace {
         warm_up: 6 * pace.warm_up,
         ..pace
     };
-    let servers = powers(many).map(|n| (n, Server::Gateway(plain.with_apps(n)), CALLERS));
-    let series = vec![points("gateway", servers, long, |s| s.cpu_us).await?];
-    let apps = curve("apps", "apps", "CPU of a send, µs", Growth::Flat, series);
+    by_turns("apps", Policies::with_apps, pace, quick).await
+}
 
-    let servers = powers(many).map(|n| (n, Server::Gateway(plain.with_callers(n)), CALLERS));
-    let series = vec![points("gateway", servers, pace, |s| s.cpu_us).await?];
-    let callers = curve(
-        "callers",
-        "callers",
-        "CPU of a send, µs",
-        Growth::Flat,
-        series,
-    );
+/// By the callers that send, by turns, each with its key.
+pub(super) async fn callers(pace: Pace, quick: bool) -> anyhow::Result<Vec<Curve>> {
+    by_turns("callers", Policies::with_callers, pace, quick).await
+}
 
+async fn by_turns(
+    name: &'static str,
+    of: impl Fn(Policies, usize) -> Policies,
+    pace: Pace,
+    quick: bool,
+) -> anyhow::Result<Vec<Curve>> {
+    let numbers = powers(if quick { 2 } else { 3 });
+    let servers = numbers.map(|n| (n, Server::Gateway(of(Policies::PLAIN, n)), CALLERS));
+    Ok(vec![Curve {
+        file: name,
+        x: name,
+        y: "CPU of a send, µs",
+        growth: Growth::Flat,
+        series: vec![series("gateway", &samples(servers, pace).await?, |s| {
+            s.cpu_us
+        })],
+    }])
+}
+
+/// By the calls that are under way at once, beside the pass-through.
+pub(super) async fn in_flight(pace: Pace) -> anyhow::Result<Vec<Curve>> {
     let (mut cpu, mut waiting) = (Vec::new(), Vec::new());
-    let everything = Server::Gateway(Policies::EVERYTHING);
-    let bare = Server::PassThrough(Build::Plain);
     for (name, server) in [
-        ("gateway, everything on", everything),
-        ("bare pass-through", bare),
+        (
+            "gateway, everything on",
+            Server::Gateway(Policies::EVERYTHING),
+        ),
+        ("bare pass-through", Server::PassThrough(Build::Plain)),
     ] {
         let servers = AT_ONCE.map(|(connections, streams)| {
             let shape = Shape {
@@ -91,39 +102,36 @@ pub(super) async fn measure(pace: Pace, quick: bool) -> anyhow::Result<Vec<Curve
             (shape.calls(), server, shape)
         });
         let samples = samples(servers, pace).await?;
-        cpu.push(series_of(name, &samples, |s| s.cpu_us));
-        waiting.push(series_of(name, &samples, |s| s.p99_ms));
+        cpu.push(series(name, &samples, |s| s.cpu_us));
+        waiting.push(series(name, &samples, |s| s.p99_ms));
     }
-    let at_once = curve(
-        "in-flight",
-        "calls at once",
-        "CPU of a send, µs",
-        Growth::Flat,
-        cpu,
-    );
-    let waiting = curve(
-        "in-flight-p99",
-        "calls at once",
-        "p99, ms",
-        Growth::Linear,
-        waiting,
-    );
-    Ok(vec![recipients, apps, callers, at_once, waiting])
+    Ok(vec![
+        Curve {
+            file: "in-flight",
+            x: "calls at once",
+            y: "CPU of a send, µs",
+            growth: Growth::Flat,
+            series: cpu,
+        },
+        Curve {
+            file: "in-flight-p99",
+            x: "calls at once",
+            y: "p99, ms",
+            growth: Growth::Linear,
+            series: waiting,
+        },
+    ])
+}
+
+/// 1, 10 and so on.
+fn powers(most: u32) -> impl Iterator<Item = usize> {
+    (0..=most).map(|power| 10_usize.pow(power))
 }
 
 type Samples = Vec<(usize, Vec<Sample>)>;
 
-async fn points(
-    name: &str,
-    servers: impl IntoIterator<Item = (usize, Server, Shape)>,
-    pace: Pace,
-    of: fn(&Sample) -> f64,
-) -> anyhow::Result<Series> {
-    Ok(series_of(name, &samples(servers, pace).await?, of))
-}
-
 #[expect(clippy::cast_precision_loss, reason = "small numbers")]
-fn series_of(name: &str, samples: &Samples, of: fn(&Sample) -> f64) -> Series {
+fn series(name: &str, samples: &Samples, of: fn(&Sample) -> f64) -> Series {
     let point = |(x, samples): &(usize, Vec<Sample>)| {
         (*x as f64, Spread::of(samples.iter().map(of)).median)
     };
