@@ -25,6 +25,9 @@ use crate::{call::Calls, message};
 /// Longest time that the calls under way may take to end.
 const STRAGGLERS: Duration = Duration::from_secs(10);
 
+/// Longest time from listening to the first answer.
+const START: Duration = Duration::from_secs(60);
+
 /// How many callers there are.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape {
@@ -93,6 +96,23 @@ impl Load {
         let mut load = Self::start_bounded(address, shape, calls, times).await?;
         while let Some(stream) = load.streams.join_next().await {
             stream??;
+        }
+        Ok(())
+    }
+
+    /// Waits until so many connections have had an answer, more than there are shards: with many apps, a gateway
+    /// listens long before each of its shards is ready.
+    pub(crate) async fn wait(
+        address: SocketAddr,
+        connections: usize,
+        calls: &Calls,
+    ) -> anyhow::Result<()> {
+        let mut load = Self::idle();
+        for number in 0..connections {
+            let sender = load.connect(address).await?;
+            timeout(START, call(sender, calls, number))
+                .await
+                .context("no answer to the first call")??;
         }
         Ok(())
     }

@@ -5,8 +5,9 @@ use anyhow::Context;
 use super::{Curve, Growth, Series};
 use crate::{
     bare::Build,
+    call::Calls,
     gateway::Policies,
-    load::Shape,
+    load::{Load, Shape},
     sample::{self, Pace, Sample},
     server::Server,
     sink,
@@ -152,6 +153,8 @@ async fn samples(
             ..sink::Manner::default()
         })?;
         let peer = server.start(&sink, None)?.context("a server")?;
+        let calls = Calls::new(peer.address, server.options())?;
+        Load::wait(peer.address, CALLERS.connections, &calls).await?;
         let mut samples = Vec::new();
         for _ in 0..pace.rounds {
             let sample = sample::take(server, &peer, &sink, shape, pace).await;
