@@ -10,8 +10,8 @@ use crate::{
 };
 
 const REPLICAS: [usize; 4] = [1, 2, 4, 8];
-/// Of the callers of each replica. All replicas together have as many calls at once.
-const STREAMS: usize = 40;
+/// Calls at once of each replica: with fewer, each call would cost more, however many replicas there are.
+const STREAMS: usize = 10;
 
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
 pub(super) async fn measure(pace: Pace, quick: bool) -> anyhow::Result<Vec<Curve>> {
@@ -61,7 +61,7 @@ async fn round(
     let mut loads = Vec::new();
     let shape = Shape {
         connections: 1,
-        streams: (STREAMS / gateways.len()).max(1),
+        streams: STREAMS,
     };
     for gateway in gateways {
         loads.push(server.load(gateway, shape).await?);
