@@ -16,7 +16,7 @@ SCRIPTS := .ci/run $(wildcard tools/*.sh benches/*.sh)
 
 .PHONY: help
 help: ## tells what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## builds the binary as it is released, its list of dependencies within
@@ -69,6 +69,10 @@ image: ## builds what the image holds, in target/image/root, and tries it out: n
 	@rm -rf $(TARGET)/image/root $(TARGET)/image/root.tar.gz
 	@TARGET_DIR=$(TARGET)/image tools/image.sh $(abspath $(TARGET))/image/root
 	@TARGET=$(TARGET) tools/test_image.sh
+
+.PHONY: reproducible
+reproducible: image ## builds what the image holds twice, in two folders, and compares every byte (about ten minutes)
+	@TARGET=$(TARGET) tools/reproducible.sh
 
 .PHONY: chart-docs
 chart-docs: ## writes the chart's README from its values

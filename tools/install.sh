@@ -11,7 +11,7 @@
 # - h2load: sends beside the gateway in the benchmarks, from Debian's packages
 # - curl: uploads beside the gateway in the benchmarks, from Debian's packages
 # - redis: the Redis of the tests, from Debian's packages, in .tools/bin
-# - chromium: opens the inbox page in tests, from Debian's packages, with the fonts of Chinese and emoji
+# - chromium: opens the inbox page and that of examples/web in tests, from Debian's packages, with the fonts of Chinese and emoji
 # - otelcol: a small OpenTelemetry Collector, built from tools/otelcol by Go, in .tools/bin
 # - promtool: checks and tests the alert rules, from Debian's packages, in .tools/bin
 # - musl: the C compiler for the image's static binary, from Debian's packages

@@ -9,6 +9,7 @@ mod send;
 mod send_messages;
 pub mod status;
 mod timeout;
+mod web;
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -18,7 +19,8 @@ use tonic::{
 };
 use tower::Service;
 
-pub use self::{auth::Auth, send_messages::ConnectionEnding, timeout::Timeouts};
+use self::status::Problem;
+pub use self::{auth::Auth, send_messages::ConnectionEnding, timeout::Timeouts, web::Pages};
 use crate::{
     app::Apps,
     delivery::Delivery,
@@ -147,6 +149,7 @@ impl MessagingService for Messaging {
         &self,
         request: Request<Streaming<proto::SendMessagesRequest>>,
     ) -> Result<Response<Self::SendMessagesStream>, Status> {
+        web::no_stream(&request)?;
         send_messages::send_messages(self, request)
     }
 
@@ -154,6 +157,7 @@ impl MessagingService for Messaging {
         &self,
         request: Request<Streaming<proto::SendMediaMessageRequest>>,
     ) -> Result<Response<proto::SendMediaMessageResponse>, Status> {
+        web::no_stream(&request)?;
         media::send_media_message(self, request).await
     }
 
@@ -161,6 +165,7 @@ impl MessagingService for Messaging {
         &self,
         request: Request<Streaming<proto::UploadFileRequest>>,
     ) -> Result<Response<proto::UploadFileResponse>, Status> {
+        web::no_stream(&request).map_err(Problem::without_send_state)?;
         media::upload_file(self, request).await
     }
 

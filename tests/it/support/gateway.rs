@@ -112,10 +112,11 @@ impl Setup {
                 .unwrap();
             runtime.block_on(self.run(started, token, asked))
         });
-        let (addr, operations) = is_started.await.expect("the gateway starts");
+        let (addr, operations, web) = is_started.await.expect("the gateway starts");
         let gateway = TestGateway {
             addr,
             operations,
+            web,
             shutdown,
             reload,
             thread: Some(thread),
@@ -131,7 +132,7 @@ impl Setup {
 
     async fn run(
         self,
-        started: oneshot::Sender<(SocketAddr, SocketAddr)>,
+        started: oneshot::Sender<(SocketAddr, SocketAddr, Option<SocketAddr>)>,
         shutdown: CancellationToken,
         reload: Arc<Notify>,
     ) -> DrainReport {
@@ -151,6 +152,7 @@ impl Setup {
         let addresses = (
             listener.local_addr().unwrap(),
             listener.operations_addr().unwrap(),
+            listener.web_addr().unwrap(),
         );
         let gateway = Gateway::new(
             apps,
@@ -172,6 +174,8 @@ impl Setup {
 pub struct TestGateway {
     pub addr: SocketAddr,
     pub operations: SocketAddr,
+    /// Where browsers call, if they may.
+    pub web: Option<SocketAddr>,
     shutdown: CancellationToken,
     reload: Arc<Notify>,
     thread: Option<thread::JoinHandle<DrainReport>>,
