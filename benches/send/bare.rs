@@ -62,6 +62,7 @@ impl Build {
             Self::Plain => ("release", &[]),
             Self::Ours => ("ours", &["--features=mimalloc"]),
         };
+        eprintln!("building benches/bare, profile {profile}");
         let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
             .args(["build", "--quiet", "--locked", "--profile", profile])
             .args(more)
