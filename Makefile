@@ -46,6 +46,7 @@ test: ## runs all tests, and installs what they need (LANGS='go java': examples 
 lint: ## checks layout, Rust, proto files, licences, scripts and the Dockerfile
 	@tools/install.sh shellcheck buf cargo-deny python
 	cargo fmt --check
+	cargo fmt --check --manifest-path benches/bare/Cargo.toml
 	shellcheck -x $(SCRIPTS)
 	$(HADOLINT) --failure-threshold info Dockerfile
 	$(BUF) lint
@@ -84,9 +85,23 @@ soak: ## runs the tests that take long: load, faults and attacks (ARGS='name' pi
 	SOAK=1 cargo test --locked --release --test it -- $(ARGS)
 
 .PHONY: bench
-bench: ## measures what sends and uploads cost, in seven minutes once built (ARGS=quick: a short look)
-	@tools/install.sh valgrind curl
+bench: ## measures what sends and uploads cost, in half an hour once built (ARGS=quick: a short look)
+	@tools/install.sh valgrind curl h2load redis
 	cargo bench --locked --bench send $(if $(ARGS),-- $(ARGS))
+
+.PHONY: bench-docs
+bench-docs: ## puts the last report of `make bench` and its plots into docs/performance.md
+	@python3 tools/performance.py $(TARGET)
+
+.PHONY: micro
+micro: ## measures the steps of a send, each by itself (ARGS=quota picks some)
+	cargo bench --locked --bench micro $(if $(ARGS),-- $(ARGS))
+
+# The load generator is a debug build: what counts is what it is pointed at.
+.PHONY: guard
+guard: build ## counts the instructions of a send of the released binary, and fails where they are too many
+	@tools/install.sh valgrind
+	BENCH_GATEWAY=$(abspath $(TARGET))/release/easemob-gateway cargo bench --locked --profile dev --bench send -- guard
 
 .PHONY: figures
 figures: ## measures build times, binary size, start and idle memory (about ten minutes)

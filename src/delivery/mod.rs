@@ -11,7 +11,7 @@ mod pause;
 mod reason;
 mod retry;
 mod share;
-mod split;
+pub mod split;
 mod tally;
 mod turn;
 mod under_way;
