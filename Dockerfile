@@ -9,7 +9,7 @@ RUN apt-get update \
     && rustup target add "$(uname -m)-unknown-linux-musl"
 WORKDIR /build
 COPY . .
-# The time of the commit, so that the same sources make the same image.
+# The time of the commit, so that the same sources make the same image, as long as the image above and its packages are the same.
 ARG SOURCE_DATE_EPOCH=0
 ENV SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH}
 RUN tools/image.sh /image

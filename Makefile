@@ -16,7 +16,7 @@ SCRIPTS := .ci/run $(wildcard tools/*.sh benches/*.sh)
 
 .PHONY: help
 help: ## tells what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## builds the binary as it is released, its list of dependencies within
@@ -46,6 +46,7 @@ test: ## runs all tests, and installs what they need (LANGS='go java': examples 
 lint: ## checks layout, Rust, proto files, licences, scripts and the Dockerfile
 	@tools/install.sh shellcheck buf cargo-deny python
 	cargo fmt --check
+	cargo fmt --check --manifest-path benches/bare/Cargo.toml
 	shellcheck -x $(SCRIPTS)
 	$(HADOLINT) --failure-threshold info Dockerfile
 	$(BUF) lint
@@ -69,6 +70,10 @@ image: ## builds what the image holds, in target/image/root, and tries it out: n
 	@TARGET_DIR=$(TARGET)/image tools/image.sh $(abspath $(TARGET))/image/root
 	@TARGET=$(TARGET) tools/test_image.sh
 
+.PHONY: reproducible
+reproducible: image ## builds what the image holds twice, in two folders, and compares every byte (about ten minutes)
+	@TARGET=$(TARGET) tools/reproducible.sh
+
 .PHONY: chart-docs
 chart-docs: ## writes the chart's README from its values
 	@tools/install.sh helm-docs
@@ -80,14 +85,27 @@ soak: ## runs the tests that take long: load, faults and attacks (ARGS='name' pi
 	SOAK=1 cargo test --locked --release --test it -- $(ARGS)
 
 .PHONY: bench
-bench: ## measures what sends and uploads cost, in seven minutes once built (ARGS=quick: a short look)
-	@tools/install.sh valgrind curl
+bench: ## measures what sends and uploads cost, in half an hour once built (ARGS=quick: a short look)
+	@tools/install.sh valgrind curl h2load redis
 	cargo bench --locked --bench send $(if $(ARGS),-- $(ARGS))
 
 .PHONY: fleet
 fleet: ## runs the model of a fleet at a hundred times the default quota, over a real Redis (ARGS=quick: a short look)
 	@tools/install.sh redis
 	cargo bench --locked --bench fleet $(if $(ARGS),-- $(ARGS))
+.PHONY: bench-docs
+bench-docs: ## puts the last report of `make bench` and its plots into docs/performance.md
+	@python3 tools/performance.py $(TARGET)
+
+.PHONY: micro
+micro: ## measures the steps of a send, each by itself (ARGS=quota picks some)
+	cargo bench --locked --bench micro $(if $(ARGS),-- $(ARGS))
+
+# The load generator is a debug build: what counts is what it is pointed at.
+.PHONY: guard
+guard: build ## counts the instructions of a send of the released binary, and fails where they are too many
+	@tools/install.sh valgrind
+	BENCH_GATEWAY=$(abspath $(TARGET))/release/easemob-gateway cargo bench --locked --profile dev --bench send -- guard
 
 .PHONY: figures
 figures: ## measures build times, binary size, start and idle memory (about ten minutes)

@@ -32,6 +32,15 @@ run_node() {
   cd examples/node && exec node dist/src/golden.js "$@"
 }
 
+build_web() {
+  need npm web
+  (cd examples/web && npm install --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error >&2 &&
+    npm run --silent build >&2)
+}
+run_web() {
+  cd examples/web && exec npm start "$@"
+}
+
 build_go() {
   need go go
   (cd examples/go && go generate . && go build -buildvcs=false -o "$work/go" .)

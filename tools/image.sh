@@ -27,15 +27,15 @@ rustc --print target-libdir --target "$target" | xargs -I{} test -d {} || {
   rustup target add "$target" >&2
 }
 
-# The same sources in the same place make the same bytes, as they do in the Dockerfile's /build: no time of the build stands in
-# them. In another place they differ: cargo names folders and symbols after a hash that the place is part of. What paths of the machine
-# would show are taken out.
+# The same sources, compilers and authorities make the same bytes, wherever and whenever: no time of the build stands in them, and
+# paths of the machine are taken out. `make reproducible` compares.
 epoch=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
 export SOURCE_DATE_EPOCH=$epoch
 home=${CARGO_HOME:-$HOME/.cargo}
 # Of several that fit, the last one counts.
-export RUSTFLAGS="--remap-path-prefix=$PWD=. --remap-path-prefix=$home=cargo --remap-path-prefix=$target_dir=target"
-export CFLAGS="-ffile-prefix-map=$home=cargo -ffile-prefix-map=$PWD=."
+maps=("$PWD=." "$home=cargo" "$target_dir=target")
+export RUSTFLAGS="${maps[*]/#/--remap-path-prefix=}"
+export CFLAGS="${maps[*]/#/-ffile-prefix-map=}"
 # As `make build` does: the binary carries the list of its dependencies.
 tools/install.sh cargo-auditable
 .tools/bin/cargo-auditable auditable build --locked --release --target "$target" --target-dir "$target_dir" >&2

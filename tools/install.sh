@@ -8,9 +8,10 @@
 # - cargo-cyclonedx: writes the list of dependencies as an SBOM
 # - shellcheck: lints the scripts, from Debian's packages
 # - valgrind: counts instructions in the benchmarks, from Debian's packages
+# - h2load: sends beside the gateway in the benchmarks, from Debian's packages
 # - curl: uploads beside the gateway in the benchmarks, from Debian's packages
 # - redis: the Redis of the tests, from Debian's packages, in .tools/bin
-# - chromium: opens the inbox page in tests, from Debian's packages, with the fonts of Chinese and emoji
+# - chromium: opens the inbox page and that of examples/web in tests, from Debian's packages, with the fonts of Chinese and emoji
 # - otelcol: a small OpenTelemetry Collector, built from tools/otelcol by Go, in .tools/bin
 # - promtool: checks and tests the alert rules, from Debian's packages, in .tools/bin
 # - musl: the C compiler for the image's static binary, from Debian's packages
@@ -101,6 +102,10 @@ install_shellcheck() {
 
 install_valgrind() {
   command -v valgrind >/dev/null || apt_install valgrind
+}
+
+install_h2load() {
+  command -v h2load >/dev/null || apt_install nghttp2-client
 }
 
 install_curl() {
@@ -252,7 +257,7 @@ install_crds() {
 }
 
 [ $# -gt 0 ] || fail "usage: tools/install.sh python | buf | grpc-js | cargo-deny | cargo-auditable |\
-  cargo-cyclonedx | rust-audit-info | shellcheck | valgrind | curl | otelcol | promtool | chromium |\
+  cargo-cyclonedx | rust-audit-info | shellcheck | valgrind | curl | h2load | otelcol | promtool | chromium |\
   redis | musl | helm | helm-docs | crds …"
 mkdir -p .tools
 for name in "$@"; do
@@ -266,6 +271,7 @@ for name in "$@"; do
     shellcheck) install_shellcheck ;;
     valgrind) install_valgrind ;;
     curl) install_curl ;;
+    h2load) install_h2load ;;
     redis) install_redis ;;
     chromium) install_chromium ;;
     otelcol) install_otelcol ;;

@@ -1,158 +1,107 @@
-//! What the gateway is compared with: tonic servers without anything that makes a gateway. Both
-//! are written as one would write them first; the C library's allocator is part of that.
+//! The servers that the gateway is compared with: `benches/bare`, a package of its own, built here as it
+//! is wanted.
 
-use std::{collections::HashMap, net::Ipv4Addr};
-
-use easemob_gateway::proto::{
-    Accepted, DownloadFileRequest, DownloadFileResponse, SendMediaMessageRequest,
-    SendMediaMessageResponse, SendMessageRequest, SendMessageResponse, SendMessagesRequest,
-    SendMessagesResponse, UploadFileRequest, UploadFileResponse,
-    message::{Content, Target},
-    messaging_service_server::{MessagingService, MessagingServiceServer},
-};
-use serde::Deserialize;
-use serde_json::json;
-use tonic::{
-    Request, Response, Status, Streaming,
-    transport::{Server, server::TcpIncoming},
+use std::{
+    collections::BTreeSet,
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
 };
 
-use crate::{
-    message::{MESSAGE_ID, RECIPIENT},
-    peer,
-};
+use anyhow::{Context, bail, ensure};
+use toml::Table;
 
-type Stream<T> = tokio_stream::Empty<Result<T, Status>>;
+use crate::peer::{self, Peer};
 
-/// A server, and what it does with a send.
-#[derive(Debug)]
-pub(crate) enum Bare {
-    /// Answers by itself: the price of gRPC alone.
-    Echo,
-    /// Passes the send on.
-    PassThrough {
-        client: reqwest::Client,
-        base_url: String,
-    },
+/// How it is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Build {
+    /// As `cargo build --release` does, with the C library's allocator.
+    Plain,
+    /// With the gateway's profile and allocator.
+    Ours,
 }
 
-#[derive(Deserialize)]
-struct Reply {
-    data: HashMap<String, String>,
-}
+/// Crates that the servers are made of: of these, both have to have the same version.
+const SHARED: &[&str] = &[
+    "h2",
+    "http",
+    "hyper",
+    "hyper-util",
+    "mimalloc",
+    "prost",
+    "reqwest",
+    "tokio",
+    "tonic",
+    "tower",
+];
 
-impl Bare {
-    /// A pass-through to Easemob at this base URL.
-    pub(crate) fn pass_through(base_url: String) -> anyhow::Result<Self> {
-        // reqwest is built without a TLS provider of its own, and wants one even for plain HTTP.
-        let _installed = rustls::crypto::ring::default_provider().install_default();
-        Ok(Self::PassThrough {
-            client: reqwest::Client::builder().build()?,
-            base_url,
-        })
+impl Build {
+    /// Starts a server; `under` another program, such as valgrind.
+    pub(crate) fn start(self, arguments: &[&str], under: Option<Command>) -> anyhow::Result<Peer> {
+        let mut command = peer::command(self.binary()?, under);
+        command.args(arguments);
+        Peer::start(command)
     }
 
-    /// Serves until the process is ended.
-    pub(crate) async fn serve(self) -> anyhow::Result<()> {
-        let incoming = TcpIncoming::bind((Ipv4Addr::LOCALHOST, 0).into())?.with_nodelay(Some(true));
-        peer::announce(incoming.local_addr()?);
-        Server::builder()
-            .add_service(MessagingServiceServer::new(self))
-            .serve_with_incoming(incoming)
-            .await?;
-        Ok(())
+    fn binary(self) -> anyhow::Result<&'static Path> {
+        static BUILT: [OnceLock<PathBuf>; 2] = [const { OnceLock::new() }; 2];
+        let built = &BUILT[self as usize];
+        if built.get().is_none() {
+            let _first = built.set(self.build()?);
+        }
+        Ok(built.get().context("it has been built")?)
     }
-}
 
-async fn pass(
-    client: &reqwest::Client,
-    base_url: &str,
-    request: SendMessageRequest,
-) -> Result<HashMap<String, String>, Status> {
-    let Some(message) = request.message else {
-        return Err(Status::invalid_argument("no message"));
-    };
-    let (Some(Target::Users(users)), Some(Content::Text(text))) = (message.target, message.content)
-    else {
-        return Err(Status::unimplemented("text to users only"));
-    };
-    let body = json!({
-        "from": message.from_user_id,
-        "to": users.user_ids,
-        "type": "txt",
-        "body": { "msg": text.text },
-    });
-    let unavailable = |error: reqwest::Error| Status::unavailable(error.to_string());
-    // `.json()` on both sides would be the same, by a feature of reqwest that nothing else needs.
-    let response = client
-        .post(format!("{base_url}/messages/users"))
-        .bearer_auth("YWMtbench")
-        .header("content-type", "application/json")
-        .body(body.to_string())
-        .send()
-        .await
-        .and_then(reqwest::Response::error_for_status)
-        .map_err(unavailable)?;
-    let body = response.bytes().await.map_err(unavailable)?;
-    let reply: Reply =
-        serde_json::from_slice(&body).map_err(|error| Status::unknown(error.to_string()))?;
-    Ok(reply.data)
-}
-
-#[tonic::async_trait]
-impl MessagingService for Bare {
-    type SendMessagesStream = Stream<SendMessagesResponse>;
-    type DownloadFileStream = Stream<DownloadFileResponse>;
-
-    async fn send_message(
-        &self,
-        request: Request<SendMessageRequest>,
-    ) -> Result<Response<SendMessageResponse>, Status> {
-        let ids = match self {
-            Self::Echo => HashMap::from([(RECIPIENT.to_owned(), MESSAGE_ID.to_owned())]),
-            Self::PassThrough { client, base_url } => {
-                pass(client, base_url, request.into_inner()).await?
-            }
+    /// Builds it. Nothing of the gateway is in it, so that is done once.
+    fn build(self) -> anyhow::Result<PathBuf> {
+        same_versions()?;
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("bare");
+        let (profile, more): (_, &[&str]) = match self {
+            Self::Plain => ("release", &[]),
+            Self::Ours => ("ours", &["--features=mimalloc"]),
         };
-        let accepted = ids.into_iter().map(|(recipient, message_id)| Accepted {
-            recipient,
-            message_id,
-            accept_time: None,
-        });
-        Ok(Response::new(SendMessageResponse {
-            accepted: accepted.collect(),
-            ..SendMessageResponse::default()
-        }))
+        eprintln!("building benches/bare, profile {profile}");
+        let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+            .args(["build", "--quiet", "--locked", "--profile", profile])
+            .args(more)
+            .args(["--manifest-path", "benches/bare/Cargo.toml", "--target-dir"])
+            .arg(&folder)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .status()
+            .context("cargo cannot be started")?;
+        ensure!(status.success(), "benches/bare cannot be built");
+        Ok(folder.join(profile).join("bare"))
     }
+}
 
-    async fn send_messages(
-        &self,
-        _request: Request<Streaming<SendMessagesRequest>>,
-    ) -> Result<Response<Self::SendMessagesStream>, Status> {
-        Err(Status::unimplemented(""))
+fn same_versions() -> anyhow::Result<()> {
+    let ours = versions("Cargo.lock")?;
+    let theirs = versions("benches/bare/Cargo.lock")?;
+    let known = ours.iter().any(|(name, _)| name == "tonic");
+    ensure!(known, "Cargo.lock names no packages");
+    if let Some((name, version)) = theirs.difference(&ours).next() {
+        bail!(
+            "benches/bare has {name} {version}, and the gateway another version: \
+             cp Cargo.lock benches/bare/, then build it"
+        );
     }
+    Ok(())
+}
 
-    async fn send_media_message(
-        &self,
-        _request: Request<Streaming<SendMediaMessageRequest>>,
-    ) -> Result<Response<SendMediaMessageResponse>, Status> {
-        Err(Status::unimplemented(""))
-    }
-
-    // Reads it, and that is all: how fast a client can be.
-    async fn upload_file(
-        &self,
-        request: Request<Streaming<UploadFileRequest>>,
-    ) -> Result<Response<UploadFileResponse>, Status> {
-        let mut parts = request.into_inner();
-        while parts.message().await?.is_some() {}
-        Ok(Response::new(UploadFileResponse::default()))
-    }
-
-    async fn download_file(
-        &self,
-        _request: Request<DownloadFileRequest>,
-    ) -> Result<Response<Self::DownloadFileStream>, Status> {
-        Err(Status::unimplemented(""))
-    }
+fn versions(lock: &str) -> anyhow::Result<BTreeSet<(String, String)>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(lock);
+    let lock: Table = toml::from_str(&fs::read_to_string(path)?)?;
+    let packages = lock.get("package").and_then(|packages| packages.as_array());
+    let text = |package: &toml::Value, key: &str| {
+        let value = package.get(key).and_then(toml::Value::as_str);
+        value.unwrap_or_default().to_owned()
+    };
+    Ok(packages
+        .context("a lock file without packages")?
+        .iter()
+        .map(|package| (text(package, "name"), text(package, "version")))
+        .filter(|(name, _)| SHARED.contains(&name.as_str()))
+        .collect())
 }

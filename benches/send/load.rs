@@ -5,10 +5,11 @@
 //! gRPC client would: what it takes, the servers lack.
 
 use std::{
+    fmt,
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -16,13 +17,16 @@ use std::{
 use anyhow::{Context, ensure};
 use bytes::{Bytes, BytesMut};
 use h2::client::SendRequest;
-use http::{HeaderMap, Request, StatusCode};
+use http::StatusCode;
 use tokio::{net::TcpStream, task::JoinSet, time::timeout};
 
-use crate::message;
+use crate::{call::Calls, message};
 
 /// Longest time that the calls under way may take to end.
 const STRAGGLERS: Duration = Duration::from_secs(10);
+
+/// Longest time from listening to the first answer.
+const START: Duration = Duration::from_secs(60);
 
 /// How many callers there are.
 #[derive(Debug, Clone, Copy)]
@@ -32,69 +36,123 @@ pub(crate) struct Shape {
     pub(crate) streams: usize,
 }
 
+impl Shape {
+    /// Calls at once in all.
+    pub(crate) fn calls(self) -> usize {
+        self.connections * self.streams
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} × {}", self.connections, self.streams)
+    }
+}
+
 /// Callers at work.
 #[derive(Debug)]
 pub(crate) struct Load {
-    state: Arc<State>,
-    streams: JoinSet<anyhow::Result<Vec<Duration>>>,
+    pub(crate) state: Arc<State>,
+    pub(crate) streams: JoinSet<anyhow::Result<Vec<Duration>>>,
     // Dropped, they end.
     connections: JoinSet<()>,
 }
 
+/// What callers share.
 #[derive(Debug, Default)]
-struct State {
+pub(crate) struct State {
     answered: AtomicU64,
+    begun: AtomicUsize,
     /// Whether latencies are noted.
     measuring: AtomicBool,
     stop: AtomicBool,
 }
 
 impl Load {
+    /// Nobody calls yet.
+    pub(crate) fn idle() -> Self {
+        Self {
+            state: Arc::default(),
+            streams: JoinSet::new(),
+            connections: JoinSet::new(),
+        }
+    }
+
     /// Opens the connections and begins to send, until it is stopped.
-    pub(crate) async fn start(address: SocketAddr, shape: Shape) -> anyhow::Result<Self> {
-        Self::start_bounded(address, shape, u64::MAX).await
+    pub(crate) async fn start(
+        address: SocketAddr,
+        shape: Shape,
+        calls: &Calls,
+    ) -> anyhow::Result<Self> {
+        Self::start_bounded(address, shape, calls, u64::MAX).await
     }
 
     /// Makes so many calls, one after the other.
-    pub(crate) async fn run(address: SocketAddr, calls: u64) -> anyhow::Result<()> {
+    pub(crate) async fn run(address: SocketAddr, calls: &Calls, times: u64) -> anyhow::Result<()> {
         let shape = Shape {
             connections: 1,
             streams: 1,
         };
-        let mut load = Self::start_bounded(address, shape, calls).await?;
+        let mut load = Self::start_bounded(address, shape, calls, times).await?;
         while let Some(stream) = load.streams.join_next().await {
             stream??;
         }
         Ok(())
     }
 
-    /// `calls` is for each stream.
-    async fn start_bounded(address: SocketAddr, shape: Shape, calls: u64) -> anyhow::Result<Self> {
-        let mut load = Self {
-            state: Arc::default(),
-            streams: JoinSet::new(),
-            connections: JoinSet::new(),
-        };
-        let call = Call::new(address)?;
+    /// Waits until so many connections have had an answer, more than there are shards: with many apps, a gateway
+    /// listens long before each of its shards is ready.
+    pub(crate) async fn wait(
+        address: SocketAddr,
+        connections: usize,
+        calls: &Calls,
+    ) -> anyhow::Result<()> {
+        let mut load = Self::idle();
+        for number in 0..connections {
+            let sender = load.connect(address).await?;
+            timeout(START, call(sender, calls, number))
+                .await
+                .context("no answer to the first call")??;
+        }
+        Ok(())
+    }
+
+    /// `times` is for each stream.
+    async fn start_bounded(
+        address: SocketAddr,
+        shape: Shape,
+        calls: &Calls,
+        times: u64,
+    ) -> anyhow::Result<Self> {
+        let mut load = Self::idle();
         for _ in 0..shape.connections {
-            let socket = TcpStream::connect(address).await?;
-            socket.set_nodelay(true)?;
-            let (sender, connection) = h2::client::Builder::new()
-                .initial_connection_window_size(1024 * 1024)
-                .handshake(socket)
-                .await?;
-            load.connections.spawn(async move {
-                // What ends a connection ends its streams, which tell.
-                let _ = connection.await;
-            });
+            let sender = load.connect(address).await?;
             for _ in 0..shape.streams {
-                let (sender, call) = (sender.clone(), call.clone());
+                let (sender, calls) = (sender.clone(), calls.clone());
                 let state = Arc::clone(&load.state);
                 load.streams
-                    .spawn(async move { state.keep_calling(sender, call, calls).await });
+                    .spawn(async move { state.keep_calling(sender, calls, times).await });
             }
         }
         Ok(load)
+    }
+
+    /// One more connection.
+    pub(crate) async fn connect(
+        &mut self,
+        address: SocketAddr,
+    ) -> anyhow::Result<SendRequest<Bytes>> {
+        let socket = TcpStream::connect(address).await?;
+        socket.set_nodelay(true)?;
+        let (sender, connection) = h2::client::Builder::new()
+            .initial_connection_window_size(1024 * 1024)
+            .handshake(socket)
+            .await?;
+        self.connections.spawn(async move {
+            // What ends a connection ends its streams, which tell.
+            let _ = connection.await;
+        });
+        Ok(sender)
     }
 
     /// From here on, latencies are noted.
@@ -130,79 +188,65 @@ impl State {
     async fn keep_calling(
         &self,
         mut sender: SendRequest<Bytes>,
-        call: Call,
-        calls: u64,
+        calls: Calls,
+        times: u64,
     ) -> anyhow::Result<Vec<Duration>> {
         let mut latencies = Vec::new();
-        for _ in 0..calls {
-            if self.stop.load(Ordering::Relaxed) {
+        for _ in 0..times {
+            if self.is_over() {
                 break;
             }
             let begin = Instant::now();
-            sender = call.make(sender).await?;
-            self.answered.fetch_add(1, Ordering::Relaxed);
-            if self.measuring.load(Ordering::Relaxed) {
-                latencies.push(begin.elapsed());
-            }
+            sender = call(sender, &calls, self.number()).await?;
+            self.note(begin, &mut latencies);
         }
         Ok(latencies)
     }
-}
 
-/// One call: the same bytes each time.
-#[derive(Debug, Clone)]
-struct Call {
-    request: Request<()>,
-    frame: Bytes,
-}
-
-impl Call {
-    fn new(address: SocketAddr) -> anyhow::Result<Self> {
-        Ok(Self {
-            request: Request::post(format!("http://{address}{}", message::METHOD))
-                .header("content-type", "application/grpc")
-                .header("te", "trailers")
-                .body(())?,
-            frame: message::frame()?,
-        })
+    /// Whether no more calls are to be made.
+    pub(crate) fn is_over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
     }
 
-    /// Makes the call and checks its answer.
-    async fn make(&self, sender: SendRequest<Bytes>) -> anyhow::Result<SendRequest<Bytes>> {
-        let mut sender = sender.ready().await?;
-        let (response, mut body) = sender.send_request(self.request.clone(), false)?;
-        body.send_data(self.frame.clone(), true)?;
-        let response = response.await?;
-        ensure!(
-            response.status() == StatusCode::OK,
-            "HTTP status {}",
-            response.status()
-        );
-        let (head, mut body) = response.into_parts();
-        let mut received = BytesMut::new();
-        while let Some(chunk) = body.data().await {
-            let chunk = chunk?;
-            body.flow_control().release_capacity(chunk.len())?;
-            received.extend_from_slice(&chunk);
+    /// The number of the next call.
+    pub(crate) fn number(&self) -> usize {
+        self.begun.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A call that began then was answered rightly.
+    pub(crate) fn note(&self, begin: Instant, latencies: &mut Vec<Duration>) {
+        self.answered.fetch_add(1, Ordering::Relaxed);
+        if self.measuring.load(Ordering::Relaxed) {
+            latencies.push(begin.elapsed());
         }
-        let trailers = body.trailers().await?;
-        // Where there is no message, the status stands among the headers.
-        check_status(trailers.as_ref().unwrap_or(&head.headers))?;
-        message::check(received.freeze())?;
-        Ok(sender)
     }
 }
 
-fn check_status(headers: &HeaderMap) -> anyhow::Result<()> {
-    let text = |name| {
-        let value = headers.get(name);
-        value.map_or("", |value| value.to_str().unwrap_or_default())
-    };
+/// Makes a unary call and checks its answer.
+pub(crate) async fn call(
+    sender: SendRequest<Bytes>,
+    calls: &Calls,
+    number: usize,
+) -> anyhow::Result<SendRequest<Bytes>> {
+    let mut sender = sender.ready().await?;
+    let (response, mut stream) = sender.send_request(calls.head(number), false)?;
+    // As large as a message with 10,000 recipients is, the library holds it until the window has room.
+    stream.send_data(calls.body(number), true)?;
+    let response = response.await?;
     ensure!(
-        text("grpc-status") == "0",
-        "grpc-status {:?}: {}",
-        text("grpc-status"),
-        text("grpc-message")
+        response.status() == StatusCode::OK,
+        "HTTP status {}",
+        response.status()
     );
-    Ok(())
+    let (head, mut body) = response.into_parts();
+    let mut received = BytesMut::new();
+    while let Some(chunk) = body.data().await {
+        let chunk = chunk?;
+        body.flow_control().release_capacity(chunk.len())?;
+        received.extend_from_slice(&chunk);
+    }
+    let trailers = body.trailers().await?;
+    message::check_status(trailers.as_ref().unwrap_or(&head.headers))?;
+    message::check(received.freeze(), calls.recipients())?;
+    Ok(sender)
 }

@@ -21,11 +21,20 @@ pub(crate) fn describe() -> anyhow::Result<String> {
 
 /// Processor time of a process, in user and kernel mode, all threads.
 pub(crate) fn cpu_of(process: u32) -> anyhow::Result<Duration> {
+    times_of(process, 11, 2)
+}
+
+/// What of it was spent in kernel mode.
+pub(crate) fn kernel_of(process: u32) -> anyhow::Result<Duration> {
+    times_of(process, 12, 1)
+}
+
+/// The name, in brackets, may hold anything; `utime` and `stime` are the 12th and 13th behind it.
+fn times_of(process: u32, skip: usize, take: usize) -> anyhow::Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat"))
         .with_context(|| format!("process {process} has ended"))?;
-    // The name, in brackets, may hold anything; `utime` and `stime` are the 12th and 13th behind it.
     let (_, fields) = stat.rsplit_once(')').context("an odd stat file")?;
-    sum(fields.split_whitespace().skip(11).take(2))
+    sum(fields.split_whitespace().skip(skip).take(take))
 }
 
 /// Processor time of all processes that this one started and that have ended.

@@ -15,10 +15,8 @@ use std::{
 use anyhow::{Context, bail};
 use serde_json::json;
 
-use crate::{collector, machine};
+use crate::machine;
 
-/// The gateway, as this build made it.
-const GATEWAY: &str = env!("CARGO_BIN_EXE_easemob-gateway");
 /// Longest time from start to listening; under valgrind, nothing is quick.
 const START: Duration = Duration::from_secs(60);
 /// Longest time from SIGTERM to the end.
@@ -33,7 +31,7 @@ pub(crate) struct Peer {
     child: Child,
     lines: mpsc::Receiver<String>,
     /// Where it exports to; ends with it.
-    collector: Option<Box<Peer>>,
+    pub(crate) collector: Option<Box<Peer>>,
 }
 
 /// Tells the process that started this one where it listens, as the gateway does.
@@ -49,52 +47,8 @@ impl Peer {
         Self::start(command)
     }
 
-    /// The gateway in front of a sink.
-    pub(crate) fn gateway(
-        sink: SocketAddr,
-        shards: Option<usize>,
-        under: Option<Command>,
-    ) -> anyhow::Result<Self> {
-        let mut command = command(GATEWAY, under);
-        command.arg("serve").envs(settings(sink, shards));
-        Self::start(command)
-    }
-
-    /// The same, recording so many of a thousand sends, and exporting them to a collector.
-    pub(crate) fn traced_gateway(
-        sink: SocketAddr,
-        shards: Option<usize>,
-        per_mille: u16,
-        under: Option<Command>,
-    ) -> anyhow::Result<Self> {
-        let collector = collector::start()?;
-        let mut command = command(GATEWAY, under);
-        command.arg("serve").envs(settings(sink, shards));
-        let endpoint = format!("http://{}", collector.address);
-        let ratio = f64::from(per_mille) / 1000.0;
-        command.env(named("TELEMETRY__OTLP_ENDPOINT"), endpoint);
-        command.env(named("TELEMETRY__SAMPLE_RATIO"), ratio.to_string());
-        // OpenTelemetry's own default. Where valgrind makes all slow, shorter ones would be empty.
-        command.env("OTEL_BSP_SCHEDULE_DELAY", "5000");
-        let mut gateway = Self::start(command)?;
-        gateway.collector = Some(Box::new(collector));
-        Ok(gateway)
-    }
-
-    /// The gateway with settings of its own, such as `("SERVER__SHARDS", "1")`.
-    pub(crate) fn gateway_with(
-        sink: SocketAddr,
-        settings: &[(&str, String)],
-    ) -> anyhow::Result<Self> {
-        let mut command = command(GATEWAY, None);
-        command.arg("serve").envs(self::settings(sink, None));
-        for (key, value) in settings {
-            command.env(named(key), value);
-        }
-        Self::start(command)
-    }
-
-    fn start(mut command: Command) -> anyhow::Result<Self> {
+    /// Starts a program that tells where it listens.
+    pub(crate) fn start(mut command: Command) -> anyhow::Result<Self> {
         let program = Path::new(command.get_program()).display().to_string();
         let mut child = command
             .stdin(Stdio::null())
@@ -130,6 +84,11 @@ impl Peer {
     /// Processor time so far.
     pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
         machine::cpu_of(self.child.id())
+    }
+
+    /// What of it was spent in the kernel.
+    pub(crate) fn kernel(&self) -> anyhow::Result<Duration> {
+        machine::kernel_of(self.child.id())
     }
 
     /// Memory that it has now, in bytes.
@@ -187,45 +146,4 @@ fn end(child: &mut Child) {
     // Fails for one that has ended.
     let _ = child.kill();
     let _ = child.wait();
-}
-
-/// The settings of the gateway: the defaults, but for bounds high enough to refuse nothing, and a
-/// sink for Easemob.
-fn settings(sink: SocketAddr, shards: Option<usize>) -> Vec<(String, String)> {
-    let mut settings = vec![
-        ("SERVER__LISTEN", "127.0.0.1:0".to_owned()),
-        ("SERVER__OPERATIONS_LISTEN", "127.0.0.1:0".to_owned()),
-        ("SERVER__MAX_REQUESTS_IN_FLIGHT", "10000".to_owned()),
-        ("SERVER__HTTP2__MAX_CONCURRENT_STREAMS", "1000".to_owned()),
-        ("DELIVERY__QUEUE", "10000".to_owned()),
-        // High enough to refuse nobody, and counted all the same.
-        (
-            "APPS__SHOP__QUOTA__USERS__CALLS_PER_SECOND",
-            "10000000".to_owned(),
-        ),
-        (
-            "APPS__SHOP__QUOTA__USERS__MESSAGES_PER_MINUTE",
-            "600000000".to_owned(),
-        ),
-        (
-            "APPS__SHOP__QUOTA__FILES__CALLS_PER_SECOND",
-            "10000000".to_owned(),
-        ),
-        ("APPS__SHOP__BASE_URL", format!("http://{sink}")),
-        ("APPS__SHOP__ORG_NAME", "acme".to_owned()),
-        ("APPS__SHOP__APP_NAME", "shop".to_owned()),
-        ("APPS__SHOP__CLIENT_ID", "bench".to_owned()),
-        ("APPS__SHOP__CLIENT_SECRET_ENV", "BENCH_SECRET".to_owned()),
-    ];
-    if let Some(shards) = shards {
-        settings.push(("SERVER__SHARDS", shards.to_string()));
-    }
-    let settings = settings.into_iter().map(|(key, value)| (named(key), value));
-    let secret = ("BENCH_SECRET".to_owned(), "secret".to_owned());
-    settings.chain([secret]).collect()
-}
-
-/// The variable that holds a setting.
-fn named(key: &str) -> String {
-    format!("EASEMOB_GATEWAY__{key}")
 }

@@ -44,6 +44,12 @@ pub(super) struct Args {
     /// Address of the sandbox.
     #[arg(long, value_name = "ADDRESS", default_value_t = loopback(8025))]
     sandbox_listen: SocketAddr,
+    /// Address of gRPC-Web, which is served where there is a --web-origin.
+    #[arg(long, value_name = "ADDRESS", default_value_t = loopback(8081))]
+    web_listen: SocketAddr,
+    /// Origin of a page that may call by gRPC-Web, such as http://localhost:5173; several may be given.
+    #[arg(long = "web-origin", value_name = "ORIGIN")]
+    web_origins: Vec<String>,
     /// Serves with TLS and asks callers for a key, as in production. Certificate, authority and key are
     /// made in this folder the first time, for this machine alone.
     #[arg(long, value_name = "DIR")]
@@ -77,6 +83,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         ("--listen", args.listen),
         ("--operations-listen", args.operations_listen),
         ("--sandbox-listen", args.sandbox_listen),
+        ("--web-listen", args.web_listen),
     ] {
         if !address.ip().is_loopback() {
             bail!(
@@ -106,15 +113,26 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         listen: args.listen,
         operations_listen: args.operations_listen,
         tls: secure.as_ref().map(Secure::tls).unwrap_or_default(),
+        grpc_web: server::grpc_web::Config {
+            listen: (!args.web_origins.is_empty()).then_some(args.web_listen),
+            allowed_origins: args.web_origins,
+            ..server::grpc_web::Config::default()
+        },
         ..server::Config::default()
     };
+    let violations = Violations::default();
+    config.grpc_web.check(violations.root());
+    if let Some(violation) = violations.into_vec().first() {
+        bail!("--web-origin: {violation}");
+    }
     let listener = Listener::bind(&config).await.with_context(|| {
         format!(
             "dev cannot start{}",
-            hint("--listen and --operations-listen take other addresses")
+            hint("--listen, --operations-listen and --web-listen take other addresses")
         )
     })?;
     let (grpc, operations) = (listener.local_addr()?, listener.operations_addr()?);
+    let web = listener.web_addr()?;
     let apps = Apps::new([app(&sandbox)?], Some(APP));
     // Without it, anybody on this machine.
     let auth = secure.as_ref().map(|secure| secure.auth(APP)).transpose()?;
@@ -134,7 +152,10 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     )?
     .with_tracer(telemetry.tracer());
     // Callers wait in the listener's queue from here on.
-    print!("{}", welcome(grpc, operations, &sandbox, secure.as_ref()));
+    print!(
+        "{}",
+        welcome(grpc, operations, web, &sandbox, secure.as_ref())
+    );
     let served = gateway.serve(listener, shutdown).await;
     tokio::join!(
         telemetry.stop(),
@@ -169,6 +190,7 @@ fn app(sandbox: &Sandbox) -> anyhow::Result<App> {
 fn welcome(
     grpc: SocketAddr,
     operations: SocketAddr,
+    web: Option<SocketAddr>,
     sandbox: &Sandbox,
     secure: Option<&Secure>,
 ) -> String {
@@ -185,8 +207,13 @@ fn welcome(
         Some(folder) => format!("in {}", folder.display()),
         None => "in memory".into(),
     };
+    let web = web.map(|web| {
+        let scheme = secure.map_or("http", |_| "https");
+        format!("gRPC-Web    {scheme}://{web}\n")
+    });
     format!(
         "gRPC        {grpc}\n\
+         {web}\
          operations  http://{operations}/readyz\n\
          sandbox     http://{inbox}/  (app {org}#{app}: it keeps messages {kept}, and delivers none)\n\
          \n\
@@ -198,6 +225,7 @@ fn welcome(
          \n\
          Ctrl-C ends it.\n",
         variables = variables.unwrap_or_default(),
+        web = web.unwrap_or_default(),
         org = sandbox.config().org,
         app = sandbox.config().app,
     )

@@ -41,6 +41,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     info!(
         grpc = %listener.local_addr()?,
         operations = %listener.operations_addr()?,
+        grpc_web = listener.web_addr()?.map(tracing::field::display),
         apps = config.apps.len(),
         version = env!("CARGO_PKG_VERSION"),
         "the gateway starts"
@@ -52,7 +53,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         );
     }
     let in_the_clear =
-        config.server.tls.cert_file.is_none() && !config.server.listen.ip().is_loopback();
+        config.server.tls.cert_file.is_none() && config.server.beyond_loopback().is_some();
     if in_the_clear && config.auth.mode == Mode::ApiKey {
         warn!(
             "there is no server.tls: callers' keys cross the network in the clear, unless a mesh encrypts it"

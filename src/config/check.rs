@@ -1,5 +1,7 @@
 //! Whether the settings make sense together, and what is made of them.
 
+use std::net::SocketAddr;
+
 use super::{Config, Errors, Loaded, Origin, Origins, Problem, schema};
 use crate::{
     app::{App, Apps},
@@ -82,12 +84,14 @@ fn check(config: &Config, root: Field<'_>) -> Vec<App> {
 fn check_auth(config: &Config, root: Field<'_>) -> Option<Callers> {
     let (auth, tls) = (&config.auth, &config.server.tls);
     let field = root.child("auth");
-    if auth.mode == Mode::None && !auth.allow_anonymous && !config.server.listen.ip().is_loopback()
+    if auth.mode == Mode::None
+        && !auth.allow_anonymous
+        && let Some((port, _)) = config.server.beyond_loopback()
     {
-        return field.child("mode").refuse(
-            "is \"none\", which lets everybody in who reaches server.listen, and that is not loopback: set \
+        return field.child("mode").refuse(format!(
+            "is \"none\", which lets everybody in who reaches {port}, and that is not loopback: set \
              \"api_key\" or \"mtls\", or auth.allow_anonymous = true",
-        );
+        ));
     }
     if auth.mode == Mode::Mtls && tls.client_ca_file.is_none() {
         let _refused: Option<()> = field.child("mode").refuse(
@@ -106,11 +110,21 @@ fn check_server(config: &Config, field: Field<'_>) -> Option<()> {
             "is {default}, longer than server.max_deadline, which is {max}"
         ));
     }
-    if server.listen == server.operations_listen && server.listen.port() != 0 {
+    let same = |one: SocketAddr, other| one == other && one.port() != 0;
+    if same(server.listen, server.operations_listen) {
         field
             .child("operations_listen")
             .refuse::<()>("is the same address as server.listen");
     }
+    let web = field.child("grpc_web");
+    if let Some(listen) = server.grpc_web.listen
+        && (same(listen, server.listen) || same(listen, server.operations_listen))
+    {
+        web.child("listen").refuse::<()>(
+            "is the address of another port: browsers speak HTTP/1.1, and have one of their own",
+        );
+    }
+    server.grpc_web.check(web);
     server.tls.check(field.child("tls"))
 }
 

@@ -5,6 +5,8 @@
 //! this module: unknown keys, the types of values in the environment, `config reference` and
 //! `config print`.
 
+#[cfg(test)]
+mod chart;
 mod check;
 mod environment;
 mod error;

@@ -595,6 +595,35 @@ fn callers_are_checked_against_apps_and_tls() {
     );
 }
 
+#[test]
+fn a_port_for_browsers_needs_pages_that_may_call() {
+    let secret = Secret::new("web");
+    let listen = |rest: &str| {
+        let web = format!("[server.grpc_web]\nlisten = '127.0.0.1:8081'\n{rest}");
+        format!("{}\n{web}", secret.app("shop"))
+    };
+    let page = "allowed_origins = ['https://console.acme.example']";
+    assert!(load(&listen(page), &[]).unwrap().check().is_ok());
+    for (file, told) in [
+        (listen(""), "server.grpc_web.allowed_origins names no page"),
+        (
+            listen("allowed_origins = ['https://a.example', '*']"),
+            "server.grpc_web.allowed_origins[1] is not an origin",
+        ),
+        (
+            listen(page).replace("8081", "50051"),
+            "server.grpc_web.listen is the address of another port",
+        ),
+        (
+            listen(page).replace("127.0.0.1", "0.0.0.0"),
+            "who reaches server.grpc_web.listen, and that is not loopback",
+        ),
+    ] {
+        let wrong = violations(&file, &[]);
+        assert!(wrong.contains(told), "{wrong}");
+    }
+}
+
 /// A key instead of its digest is the mistake to expect.
 #[test]
 fn a_key_in_the_settings_is_not_printed() {

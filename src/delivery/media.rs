@@ -1,6 +1,6 @@
 //! Files: an upload, an upload and then the message that carries it, a download.
 
-use std::{future::poll_fn, sync::Arc, time::Duration};
+use std::{future::poll_fn, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
@@ -202,7 +202,8 @@ impl Delivery {
     async fn store_and_send(&self, order: MediaOrder, files: &mut Files) -> Result<Sent, Failure> {
         let begun = self.begin_upload(&order).await?;
         if let Some(running @ Start::Running(_)) = begun {
-            return Ok(running.remaining(order.message.stand_in()).known);
+            let mut target = order.message.stand_in().target.clone();
+            return Ok(running.remaining(&mut target).known);
         }
         let (_request, transfer) = self.upload_places(&order.file.app)?;
         // A repeat of what is settled sends nothing more.
@@ -212,7 +213,7 @@ impl Delivery {
         let work = self.store_both(&order, begun.as_ref(), files);
         let work = self.bounded(order.file.deadline, work);
         match &begun {
-            Some(Start::Run(run, _)) => run.keep(work).await?,
+            Some(Start::Run(run, _)) => run.keep(pin!(work)).await?,
             _ => work.await?,
         }
         drop(transfer);

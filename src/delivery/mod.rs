@@ -11,13 +11,13 @@ mod pause;
 mod reason;
 mod retry;
 mod share;
-mod split;
+pub mod split;
 mod tally;
 mod turn;
 mod under_way;
 mod upstream;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, pin::pin, sync::Arc};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -247,13 +247,14 @@ impl Delivery {
 
     /// Sends what is left of a message that has begun.
     async fn send_rest(&self, mut order: Order, start: Start) -> Sent {
-        let mut remaining = start.remaining(&order.message);
+        let mut remaining = start.remaining(&mut order.message.target);
         let Some(run) = remaining.run.take() else {
             return remaining.known;
         };
         order.message.target.recipients = std::mem::take(&mut remaining.recipients);
         let places = std::mem::take(&mut remaining.places);
-        let sent = run.keep(self.send_parts(order, Some((&run, places)))).await;
+        let parts = pin!(self.send_parts(order, Some((&run, places))));
+        let sent = run.keep(parts).await;
         remaining.with(sent)
     }
 
@@ -302,7 +303,8 @@ impl Delivery {
             span.record(|span| part.describe(span));
             under_way::Start {
                 first_byte: first_bytes[i].clone(),
-                part: span.scope(Settled::of(part.send(), tally(i))),
+                // Boxed at once: it is large, and would be moved on its way into its task.
+                part: span.scope(Settled::of(Box::pin(part.send()), tally(i))),
             }
         });
         let asked = Asked((0..recipients.len()).map(tally).collect());

@@ -1,6 +1,6 @@
 //! One part of a message, from its turn to its outcome: the procedure that everything else serves.
 
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{ops::Range, pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
     sync::Semaphore,
@@ -21,7 +21,7 @@ use crate::{
     message::Message,
     metrics,
     quota::{self, Admission, Asker, Turn},
-    trace::{self, KeyValue},
+    trace,
 };
 
 /// How long before its caller is answered a part gives up waiting for its turn: so that what it waited for is told.
@@ -100,8 +100,8 @@ impl Part {
     pub(super) fn describe(&self, span: &mut trace::Data) {
         let target = &self.message.target;
         let recipients = i64::try_from(self.recipients.len()).unwrap_or(i64::MAX);
-        span.set("easemob.target", target.kind.name());
-        span.set("easemob.recipients", recipients);
+        span.add("easemob.target", target.kind.name());
+        span.add("easemob.recipients", recipients);
     }
 
     /// Sends the part: once, or not at all, or says that it does not know.
@@ -181,7 +181,7 @@ impl Part {
             return Err(pause.refusal().into());
         }
         let messages = self.recipients.len() as u64;
-        let turn = self.admission.turn(messages, Some(&self.route.places));
+        let turn = pin!(self.admission.turn(messages, Some(&self.route.places)));
         match timeout_at(self.answer_by - BEFORE_ANSWER, turn).await {
             Ok(turn) => {
                 if let Err(wait) = breaker.admit() {
@@ -207,10 +207,9 @@ impl Part {
         let breaker = &self.route.upstream.breaker;
         let recipients = &self.message.target.recipients[self.recipients.clone()];
         let first_byte = &self.first_byte;
-        let call = self
-            .route
-            .client
-            .send(&self.message, recipients, token, first_byte);
+        let client = &self.route.client;
+        // Pinned here: it is large, and a timer would move it about.
+        let call = pin!(client.send(&self.message, recipients, token, first_byte));
         let outcome = match timeout_at(until, call).await {
             Ok(outcome) => outcome,
             Err(_elapsed) if first_byte.forbid() => Err(easemob::Error::new(
@@ -306,6 +305,8 @@ impl Part {
         if next >= latest {
             return Err(failure);
         }
+        let wait_ms = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
+        trace::current().event("retry.backoff", &[("easemob.wait_ms", wait_ms.into())]);
         let pause = async {
             sleep_until(next).await;
             Ok(())
@@ -346,14 +347,14 @@ impl Part {
 
 /// Tells the current span what became of its part.
 fn record(outcome: &Outcome) {
-    trace::current().record(|span| match outcome {
-        Ok(_) => span.set("easemob.send_state", "accepted"),
+    trace::record(|span| match outcome {
+        Ok(_) => span.add("easemob.send_state", "accepted"),
         Err(failure) => {
             let (state, what) = match failure.may_have_been_sent() {
                 true => ("maybe_sent", "maybe sent"),
                 false => ("not_sent", "not sent"),
             };
-            span.set("easemob.send_state", state);
+            span.add("easemob.send_state", state);
             span.fail(what);
         }
     });
@@ -362,8 +363,8 @@ fn record(outcome: &Outcome) {
 /// Tells the current span that its part had to wait for its turn, if it had to.
 fn tell_wait(waited: Duration) {
     if waited >= Duration::from_millis(1) {
-        let waited = KeyValue::new("easemob.quota.wait_seconds", waited.as_secs_f64());
-        trace::current().event("quota.waited", [waited]);
+        let wait_ms = i64::try_from(waited.as_millis()).unwrap_or(i64::MAX);
+        trace::current().event("quota.waited", &[("easemob.wait_ms", wait_ms.into())]);
     }
 }
 

@@ -39,13 +39,18 @@ impl std::fmt::Debug for Budget {
     }
 }
 
+/// Other tokens that a part may have. The first may have been on its way when the old one was refused, and have
+/// ended with it; the second was asked for because of a refusal. `Tokens` asks for no other so soon after that
+/// one, so that wrong credentials cost one attempt more and not two.
+const TOKENS: u32 = 2;
+
 /// What one part has tried so far.
 #[derive(Debug, Default)]
 pub(super) struct Retry {
     /// Whether what may have been sent is sent again.
     resend_maybe_sent: bool,
     retries: u32,
-    token_replaced: bool,
+    tokens_replaced: u32,
 }
 
 /// How far a part had come.
@@ -92,8 +97,8 @@ impl Retry {
             }
             (Stage::Token | Stage::Turn, _) => Step::End,
             (Stage::Attempt, Kind::QuotaExceeded) => Step::WhenQuotaAllows,
-            (Stage::Attempt, Kind::TokenRefused) if !self.token_replaced => {
-                self.token_replaced = true;
+            (Stage::Attempt, Kind::TokenRefused) if self.tokens_replaced < TOKENS => {
+                self.tokens_replaced += 1;
                 Step::WithNewToken
             }
             (Stage::Attempt, Kind::Unreachable) => self.backoff(Duration::ZERO, budget),
@@ -174,13 +179,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_token_is_replaced_once() {
+    async fn a_token_is_replaced_twice_at_most() {
         let mut retry = Retry::default();
         let (refused, budget) = (failure(Kind::TokenRefused), Budget::new());
-        assert_eq!(
-            retry.after(Stage::Attempt, &refused, &budget),
-            Step::WithNewToken
-        );
+        for _ in 0..2 {
+            assert_eq!(
+                retry.after(Stage::Attempt, &refused, &budget),
+                Step::WithNewToken
+            );
+        }
         assert_eq!(retry.after(Stage::Attempt, &refused, &budget), Step::End);
     }
 

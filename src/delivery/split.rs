@@ -6,7 +6,7 @@ use crate::{app::Limits, message::Message};
 
 /// Which of a message's recipients each part has, in their order. Every part has at least one: whether
 /// the message fits with a single recipient is checked before.
-pub(super) fn split(message: &Message, limits: &Limits, quota: usize) -> Vec<Range<usize>> {
+pub fn split(message: &Message, limits: &Limits, quota: usize) -> Vec<Range<usize>> {
     let most = message.target.kind.max_recipients().min(quota);
     let room = match limits.request_bytes {
         0 => usize::MAX,

@@ -1,26 +1,30 @@
 //! An endpoint of one app's REST API: its URL, and what every span of a call to it says, made once.
 //! And a call as a span sees it: an attempt.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue, Uri};
 use opentelemetry_semantic_conventions::attribute::{
     HTTP_REQUEST_METHOD, HTTP_REQUEST_RESEND_COUNT, HTTP_RESPONSE_STATUS_CODE, SERVER_ADDRESS,
     SERVER_PORT, URL_FULL, URL_TEMPLATE,
 };
-use reqwest::Url;
+use url::{Position, Url};
 
 use super::SetupError;
 use crate::{
     app::App,
     message::Kind,
-    trace::{KeyValue, Span},
+    trace::{Attributes, Span},
 };
 
 /// Where calls go.
 #[derive(Debug)]
 pub(super) struct Endpoint {
     pub(super) url: Url,
+    /// The same, as HTTP has it.
+    pub(super) uri: Uri,
+    /// The header that names the host.
+    pub(super) host: HeaderValue,
     span_name: &'static str,
-    attributes: Vec<KeyValue>,
+    attributes: Attributes,
 }
 
 impl Endpoint {
@@ -58,32 +62,33 @@ impl Endpoint {
         let (method, template) = span_name.split_once(' ').unwrap_or_default();
         // Every segment has been checked with the settings, so that none can leave its place.
         let full = format!("{}{template}", app.base_url);
-        let url = Url::parse(&full).map_err(|error| SetupError {
+        let unusable = |error: &dyn std::error::Error| SetupError {
             app: app.name.to_string(),
             what: format!("base_url: {error}"),
-        })?;
-        let mut attributes = vec![
-            KeyValue::new(HTTP_REQUEST_METHOD, method),
-            KeyValue::new(URL_TEMPLATE, template),
-            KeyValue::new(URL_FULL, shared(&full)),
-        ];
+        };
+        let url = Url::parse(&full).map_err(|error| unusable(&error))?;
+        let uri: Uri = url.as_str().parse().map_err(|error| unusable(&error))?;
+        // Without the port where it is the scheme's own: that is what a URL leaves out.
+        let host = url[Position::BeforeHost..Position::AfterPort].parse();
+        let host: HeaderValue = host.map_err(|error| unusable(&error))?;
+        let mut attributes = Attributes::default();
+        attributes.set(HTTP_REQUEST_METHOD, method);
+        attributes.set(URL_TEMPLATE, template);
+        attributes.set(URL_FULL, &*full);
         if let Some(host) = url.host_str() {
-            attributes.push(KeyValue::new(SERVER_ADDRESS, shared(host)));
+            attributes.set(SERVER_ADDRESS, host);
         }
         if let Some(port) = url.port_or_known_default() {
-            attributes.push(KeyValue::new(SERVER_PORT, i64::from(port)));
+            attributes.set(SERVER_PORT, i64::from(port));
         }
         Ok(Self {
             url,
+            uri,
+            host,
             span_name,
             attributes,
         })
     }
-}
-
-/// A text that all spans share.
-fn shared(text: &str) -> std::sync::Arc<str> {
-    text.into()
 }
 
 /// One call, as its span has it.
@@ -115,9 +120,9 @@ impl Attempt {
     pub(super) fn answered(&mut self, status: u16) {
         self.ended = true;
         self.span.record(|span| {
-            span.set(HTTP_RESPONSE_STATUS_CODE, i64::from(status));
+            span.add(HTTP_RESPONSE_STATUS_CODE, i64::from(status));
             if status >= 400 {
-                span.fail(status.to_string());
+                span.fail(&status.to_string());
             }
         });
     }

@@ -19,7 +19,7 @@ use crate::{
     invalid::Violations,
     media::{self, ContentType, FileName, Upload},
     metrics,
-    trace::{self, KeyValue, Span},
+    trace::{self, Span},
 };
 
 /// Largest piece that is given to the socket at once, in bytes: the HTTP library queues sixteen of
@@ -338,8 +338,8 @@ impl Progressed {
         self.bytes += bytes;
         if self.bytes >= self.next {
             let sent = i64::try_from(self.bytes).unwrap_or(i64::MAX);
-            let bytes = KeyValue::new("easemob.upload.bytes", sent);
-            self.span.event("upload.progress", [bytes]);
+            let bytes = ("easemob.upload.bytes", sent.into());
+            self.span.event("upload.progress", &[bytes]);
             self.next = self.next.saturating_mul(2);
         }
     }

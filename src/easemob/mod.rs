@@ -1,12 +1,15 @@
 //! FLOOR 2: the one way out. Easemob's REST API as typed methods.
 
 mod access_token;
+mod direct;
 mod endpoint;
 mod error;
 mod fetch;
 mod first_byte;
 mod media;
 mod message;
+mod pool;
+mod tls;
 mod token;
 mod transport;
 
@@ -26,6 +29,7 @@ pub use self::{
     first_byte::FirstByte,
     media::{SharedUpload, Store, Stored, UploadError},
     message::Accepted,
+    tls::verifier,
     token::{Token, Tokens},
 };
 use crate::{

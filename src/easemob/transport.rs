@@ -1,33 +1,23 @@
-//! One call: a request out, an answer in. The only file that opens connections to Easemob, and that
-//! knows the first byte.
+//! One call: a request out, an answer in. The only file that sends to Easemob, and that knows the first
+//! byte.
 
-use std::{
-    error::Error as StdError,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{error::Error as StdError, pin::pin, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, Request, Response, header};
 use http_body::Body;
-use reqwest::{Client, Url, redirect};
-use secrecy::{ExposeSecret, SecretString};
+use reqwest::Url;
 
 use super::{
     endpoint::{Attempt, Endpoint},
     error::{self, Error, Kind},
     first_byte::{FirstByte, NotedBody},
+    pool::{AnswerBody, Pool, USER_AGENT, answer},
 };
 use crate::app::{App, Outside};
 
-/// Idle connections are closed before Easemob might close them under our next request.
-const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Idle connections kept a pool.
-const POOL_MAX_IDLE: usize = 32;
-/// Unanswered TCP segments for this long break the connection.
-const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
-/// The pool is made anew this often: reqwest gives a connection no age, and a busy one would never
+/// The pool is made anew this often: it gives a connection no age, and a busy one would never
 /// learn that DNS has changed.
 const POOL_LIFETIME: Duration = Duration::from_secs(600);
 /// Largest answer in bytes.
@@ -40,14 +30,6 @@ pub(super) struct Transport {
     /// None while none can be made: the certificates that the settings name may be missing.
     pool: ArcSwapOption<Pool>,
     pool_lifetime: Duration,
-}
-
-#[derive(Debug)]
-struct Pool {
-    client: Client,
-    born: Instant,
-    /// The certificate authorities that it trusts, where the settings name them.
-    ca: Option<Arc<SecretString>>,
 }
 
 /// A complete answer.
@@ -88,7 +70,7 @@ impl Transport {
             pool_lifetime: POOL_LIFETIME,
         };
         // Here, so that no call has to wait for it. A failure is logged, and calls try anew.
-        let _client = transport.client();
+        let _pool = transport.pool();
         transport
     }
 
@@ -96,7 +78,12 @@ impl Transport {
     pub(super) async fn post(&self, call: Call<'_>) -> Result<Reply, Broken> {
         let timeout = call.timeout;
         let mut attempt = Attempt::begin(call.endpoint);
-        match tokio::time::timeout(timeout, self.post_untimed(call, &attempt)).await {
+        let posted = {
+            // Pinned here: it is large, and a timer would move it about.
+            let posted = pin!(self.post_untimed(call, &attempt));
+            tokio::time::timeout(timeout, posted).await
+        };
+        match posted {
             Ok(Ok(reply)) => {
                 attempt.answered(reply.status);
                 Ok(reply)
@@ -116,21 +103,27 @@ impl Transport {
     }
 
     async fn post_untimed(&self, call: Call<'_>, attempt: &Attempt) -> Result<Reply, Broken> {
-        let body = NotedBody::new(Bytes::from(call.json), call.first_byte);
-        let mut request = reqwest::Request::new(http::Method::POST, call.endpoint.url.clone());
+        let mut request = Request::new(NotedBody::new(Bytes::from(call.json), call.first_byte));
+        *request.method_mut() = http::Method::POST;
+        *request.uri_mut() = call.endpoint.uri.clone();
         let headers = request.headers_mut();
+        // As many as there may be, at once.
+        headers.reserve(8);
+        headers.insert(header::HOST, call.endpoint.host.clone());
         headers.insert(
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/json"),
         );
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
         if let Some(authorization) = call.authorization {
             headers.insert(header::AUTHORIZATION, authorization);
         }
         attempt.inject(headers);
-        *request.body_mut() = Some(reqwest::Body::wrap(body));
 
-        let response = self.execute(request).await.map_err(|what| Broken {
+        let pool = self.pool();
+        let response = async { pool?.post(request).await };
+        let response = response.await.map_err(|what| Broken {
             what,
             http_status: None,
         })?;
@@ -155,7 +148,7 @@ impl Transport {
         *request.body_mut() = Some(reqwest::Body::wrap(body));
         let uploaded = async {
             let response = self.execute(request).await?;
-            read(response).await.map_err(|broken| broken.what)
+            read(answer(response)).await.map_err(|broken| broken.what)
         };
         let uploaded = uploaded.await;
         match &uploaded {
@@ -183,7 +176,9 @@ impl Transport {
             let response = self.execute(request).await?;
             match response.status().as_u16() {
                 200 => Ok(Ok(response)),
-                _ => Ok(Err(read(response).await.map_err(|broken| broken.what)?)),
+                _ => Ok(Err(read(answer(response))
+                    .await
+                    .map_err(|broken| broken.what)?)),
             }
         };
         match tokio::time::timeout(timeout, opened).await {
@@ -208,25 +203,23 @@ impl Transport {
     }
 
     async fn execute(&self, request: reqwest::Request) -> Result<reqwest::Response, String> {
-        let client = self.client()?;
-        client.execute(request).await.map_err(describe)
+        self.pool()?.execute(request).await
     }
 
-    fn client(&self) -> Result<Client, String> {
+    fn pool(&self) -> Result<Arc<Pool>, String> {
         let ca = self.app.ca.as_ref().and_then(Outside::get);
         let pool = self.pool.load();
         if let Some(pool) = &*pool
-            && pool.born.elapsed() < self.pool_lifetime
-            && pool.trusts(ca.as_ref())
+            && pool.serves(ca.as_ref(), self.pool_lifetime)
         {
-            return Ok(pool.client.clone());
+            return Ok(Arc::clone(pool));
         }
         // Calls in flight keep the old pool alive until they end.
         match Pool::new(&self.app, ca) {
             Ok(new) => {
-                let client = new.client.clone();
-                self.pool.store(Some(Arc::new(new)));
-                Ok(client)
+                let new = Arc::new(new);
+                self.pool.store(Some(Arc::clone(&new)));
+                Ok(new)
             }
             Err(what) => {
                 tracing::warn!(
@@ -234,7 +227,7 @@ impl Transport {
                     "no new connections to Easemob: {what}"
                 );
                 match &*pool {
-                    Some(pool) => Ok(pool.client.clone()),
+                    Some(pool) => Ok(Arc::clone(pool)),
                     None => Err(format!("no connection: {what}")),
                 }
             }
@@ -243,80 +236,35 @@ impl Transport {
 }
 
 /// Reads an answer to its end, up to its limit.
-async fn read(mut response: reqwest::Response) -> Result<Reply, Broken> {
-    let status = response.status().as_u16();
+async fn read(response: Response<AnswerBody>) -> Result<Reply, Broken> {
+    let (mut head, mut body) = response.into_parts();
+    let status = head.status.as_u16();
     let broken = |what| Broken {
         what,
         http_status: Some(status),
     };
-    let retry_after = retry_after(response.headers());
-    let date = response.headers_mut().remove(header::DATE);
-    let mut body = BytesMut::new();
-    while let Some(chunk) = response
-        .chunk()
-        .await
-        .map_err(|error| broken(format!("the answer broke off: {}", describe(error))))?
-    {
-        if body.len() + chunk.len() > MAX_REPLY_BYTES {
+    let mut read = Bytes::new();
+    while let Some(chunk) = body.chunk().await {
+        let chunk = chunk.map_err(|what| broken(format!("the answer broke off: {what}")))?;
+        if read.len() + chunk.len() > MAX_REPLY_BYTES {
             return Err(broken("the answer is larger than 1 MiB".to_owned()));
         }
-        body.extend_from_slice(&chunk);
+        // Most answers come in one piece.
+        read = match read.is_empty() {
+            true => chunk,
+            false => {
+                let mut longer = BytesMut::from(read);
+                longer.extend_from_slice(&chunk);
+                longer.freeze()
+            }
+        };
     }
     Ok(Reply {
         status,
-        retry_after,
-        date,
-        body: body.freeze(),
+        retry_after: retry_after(&head.headers),
+        date: head.headers.remove(header::DATE),
+        body: read,
     })
-}
-
-impl Pool {
-    fn new(app: &App, ca: Option<Arc<SecretString>>) -> Result<Self, &'static str> {
-        if app.ca.is_some() && ca.is_none() {
-            return Err("the gateway cannot read the certificate authorities for this app");
-        }
-        let client = client(app, ca.as_deref().map(ExposeSecret::expose_secret));
-        Ok(Self {
-            client: client.map_err(|_error| "the gateway cannot use its settings for this app")?,
-            born: Instant::now(),
-            ca,
-        })
-    }
-
-    fn trusts(&self, ca: Option<&Arc<SecretString>>) -> bool {
-        self.ca.as_ref().map(Arc::as_ptr) == ca.map(Arc::as_ptr)
-    }
-}
-
-fn client(app: &App, ca: Option<&str>) -> reqwest::Result<Client> {
-    // reqwest is built without a TLS provider of its own. An error means that there is one already.
-    let _installed = rustls::crypto::ring::default_provider().install_default();
-    let mut builder = Client::builder()
-        .user_agent(concat!("easemob-gateway/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(app.timeouts.connect)
-        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-        .pool_max_idle_per_host(POOL_MAX_IDLE)
-        .tcp_user_timeout(TCP_USER_TIMEOUT)
-        .tcp_nodelay(true)
-        // One stalled HTTP/2 connection would stall every call; HTTP/1.1 fails one at a time.
-        .http1_only()
-        // A redirect would carry the client secret and the message to wherever it points.
-        .redirect(redirect::Policy::none())
-        .referer(false)
-        // A repeat is decided where its effect is known, never down here.
-        .retry(reqwest::retry::never())
-        // HTTP_PROXY in the environment is no decision of ours.
-        .no_proxy()
-        .tls_version_min(reqwest::tls::Version::TLS_1_2)
-        .https_only(app.base_url.starts_with("https:"));
-    if let Some(proxy) = &app.proxy_url {
-        builder = builder.proxy(reqwest::Proxy::all(&proxy.0)?);
-    }
-    if let Some(pem) = ca {
-        let certificates = reqwest::Certificate::from_pem_bundle(pem.as_bytes())?;
-        builder = builder.tls_certs_only(certificates);
-    }
-    builder.build()
 }
 
 /// Easemob documents no such header; a proxy in front of it may send it. In seconds.
@@ -328,22 +276,6 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         .parse()
         .ok()?;
     Some(Duration::from_secs(seconds.min(3_600)))
-}
-
-/// The innermost cause, which says most. Without the URL: it belongs to no error text.
-fn describe(error: reqwest::Error) -> String {
-    let kind = match () {
-        () if error.is_dns() => "host name not found",
-        () if error.is_connect() && error.is_timeout() => "no connection in time",
-        () if error.is_connect() => "no connection",
-        () => "connection lost",
-    };
-    let error = error.without_url();
-    let mut cause: &dyn StdError = &error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    format!("{kind}: {cause}")
 }
 
 #[cfg(test)]

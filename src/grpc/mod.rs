@@ -5,10 +5,12 @@ mod language;
 mod layer;
 mod media;
 pub mod reason;
+mod route;
 mod send;
 mod send_messages;
 pub mod status;
 mod timeout;
+mod web;
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -18,7 +20,8 @@ use tonic::{
 };
 use tower::Service;
 
-pub use self::{auth::Auth, send_messages::ConnectionEnding, timeout::Timeouts};
+pub use self::{auth::Auth, send_messages::ConnectionEnding, timeout::Timeouts, web::Pages};
+use self::{route::Route, status::Problem};
 use crate::{
     app::Apps,
     delivery::Delivery,
@@ -88,10 +91,9 @@ where
         .accept_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Zstd)
         .max_decoding_message_size(bounds.max_request_bytes);
-    let routes = Routes::new(health)
+    let others = Routes::new(health)
         .add_service(reflection_v1())
         .add_service(reflection_v1alpha())
-        .add_service(messaging)
         .prepare();
     // From the outside in.
     tower::ServiceBuilder::new()
@@ -108,7 +110,7 @@ where
         .layer(layer::InFlightLayer::new(Arc::clone(&bounds.in_flight)))
         .layer(layer::ArrivalLayer::new(bounds.timeouts))
         .layer(layer::UploadBodyLayer::new(bounds.max_request_bytes))
-        .service(routes)
+        .service(Route::new(messaging, others))
 }
 
 fn reflection_v1() -> tonic_reflection::server::v1::ServerReflectionServer<
@@ -147,6 +149,7 @@ impl MessagingService for Messaging {
         &self,
         request: Request<Streaming<proto::SendMessagesRequest>>,
     ) -> Result<Response<Self::SendMessagesStream>, Status> {
+        web::no_stream(&request)?;
         send_messages::send_messages(self, request)
     }
 
@@ -154,6 +157,7 @@ impl MessagingService for Messaging {
         &self,
         request: Request<Streaming<proto::SendMediaMessageRequest>>,
     ) -> Result<Response<proto::SendMediaMessageResponse>, Status> {
+        web::no_stream(&request)?;
         media::send_media_message(self, request).await
     }
 
@@ -161,6 +165,7 @@ impl MessagingService for Messaging {
         &self,
         request: Request<Streaming<proto::UploadFileRequest>>,
     ) -> Result<Response<proto::UploadFileResponse>, Status> {
+        web::no_stream(&request).map_err(Problem::without_send_state)?;
         media::upload_file(self, request).await
     }
 

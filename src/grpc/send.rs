@@ -108,7 +108,7 @@ pub(super) fn app(messaging: &Messaging, caller: &Caller, name: &str) -> Result<
 }
 
 fn noted_in_trace(app: &Arc<App>) -> Arc<App> {
-    trace::current().set("easemob.app", Arc::clone(&app.name));
+    trace::record(|span| span.set("easemob.app", &*app.name));
     Arc::clone(app)
 }
 

@@ -228,7 +228,7 @@ pub fn code_name(code: Code) -> &'static str {
 
 impl From<Problem> for Status {
     fn from(problem: Problem) -> Self {
-        trace::current().set("easemob.reason", reason::name(problem.reason()));
+        trace::record(|span| span.set("easemob.reason", reason::name(problem.reason())));
         let details = problem.to_pb();
         let mut status = Status::with_details(
             problem.code,

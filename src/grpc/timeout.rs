@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use crate::delivery::Deadline;
 
@@ -32,11 +32,13 @@ impl Timeouts {
     }
 }
 
+/// How long the caller waits.
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 /// Beyond this a clock may not count.
 const LONGEST: Duration = Duration::from_secs(24 * 3_600);
 
 fn asked(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let text = headers.get(GRPC_TIMEOUT)?.to_str().ok()?;
     parse(text)
 }
 

@@ -1,71 +1,74 @@
 //! JSON by what it says and not by how it is written: keys in order, strings without escapes, numbers
-//! as digits and exponent.
+//! as digits and exponent. It is written into a form that is summed, and that nobody reads.
 
 use std::collections::BTreeMap;
 
-use ring::digest::Context;
 use serde_json::value::RawValue;
 
-/// Adds a text to a hash, so that no two lists of texts add the same.
-pub(super) fn text(hash: &mut Context, text: &str) {
-    hash.update(&(text.len() as u64).to_le_bytes());
-    hash.update(text.as_bytes());
+/// Adds a text to a form, so that no two lists of texts add the same.
+pub(super) fn text(form: &mut Vec<u8>, text: &str) {
+    length(form, text.len());
+    form.extend_from_slice(text.as_bytes());
 }
 
-/// Adds a JSON list of strings whose order means nothing.
-pub(super) fn set(hash: &mut Context, json: &str) {
-    let mut texts: Vec<String> = serde_json::from_str(json).unwrap_or_default();
-    texts.sort_unstable();
-    hash.update(&(texts.len() as u64).to_le_bytes());
-    texts.iter().for_each(|entry| text(hash, entry));
-}
-
-/// Adds a JSON value to a hash.
-pub(super) fn value(hash: &mut Context, json: &str) {
+/// Adds a JSON value to a form.
+pub(super) fn value(form: &mut Vec<u8>, json: &str) {
     let json = json.trim();
     match json.as_bytes().first() {
         Some(b'{') => {
             if let Ok(object) = serde_json::from_str::<BTreeMap<String, &RawValue>>(json) {
-                return members(hash, object.iter().map(|(key, value)| (&**key, *value)));
+                return members(form, object.iter().map(|(key, value)| (&**key, *value)));
             }
         }
         Some(b'[') => {
             if let Ok(list) = serde_json::from_str::<Vec<&RawValue>>(json) {
-                hash.update(b"[");
-                hash.update(&(list.len() as u64).to_le_bytes());
-                list.iter().for_each(|element| value(hash, element.get()));
+                form.extend_from_slice(b"[");
+                length(form, list.len());
+                list.iter().for_each(|element| value(form, element.get()));
                 return;
             }
         }
         Some(b'"') => {
             if let Ok(string) = serde_json::from_str::<String>(json) {
-                hash.update(b"\"");
-                return text(hash, &string);
+                form.extend_from_slice(b"\"");
+                return text(form, &string);
             }
         }
         Some(b'-' | b'0'..=b'9') => {
             if let Some(number) = number(json) {
-                hash.update(b"#");
-                return text(hash, &number);
+                form.extend_from_slice(b"#");
+                return text(form, &number);
             }
         }
         _ => {}
     }
     // Words of JSON's own, and what has no other form than its text.
-    hash.update(b"=");
-    text(hash, json);
+    form.extend_from_slice(b"=");
+    text(form, json);
+}
+
+/// Adds how many there are of something.
+fn length(form: &mut Vec<u8>, count: usize) {
+    // No message has as many of anything.
+    let count = u32::try_from(count).unwrap_or(u32::MAX);
+    form.extend_from_slice(&count.to_le_bytes());
+}
+
+/// Adds an empty JSON object.
+pub(super) fn no_members(form: &mut Vec<u8>) {
+    members(form, std::iter::empty());
 }
 
 /// Adds the members of a JSON object, which come in the order of their keys.
-pub(super) fn members<'a>(
-    hash: &mut Context,
+fn members<'a>(
+    form: &mut Vec<u8>,
     members: impl ExactSizeIterator<Item = (&'a str, &'a RawValue)>,
 ) {
-    hash.update(b"{");
-    hash.update(&(members.len() as u64).to_le_bytes());
+    form.extend_from_slice(b"{");
+    length(form, members.len());
     for (key, member) in members {
-        text(hash, key);
-        value(hash, member.get());
+        text(form, key);
+        value(form, member.get());
     }
 }
 
@@ -96,15 +99,13 @@ fn number(json: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-    use ring::digest::SHA256;
-
     use super::*;
+    use proptest::prelude::*;
 
-    fn hash(json: &str) -> Vec<u8> {
-        let mut hash = Context::new(&SHA256);
-        value(&mut hash, json);
-        hash.finish().as_ref().to_vec()
+    fn form(json: &str) -> Vec<u8> {
+        let mut form = Vec::new();
+        value(&mut form, json);
+        form
     }
 
     #[test]
@@ -120,7 +121,7 @@ mod tests {
             &["\"a\\/\\u00e9\"", "\"a/é\""],
         ] {
             assert!(
-                same.iter().all(|json| hash(json) == hash(same[0])),
+                same.iter().all(|json| form(json) == form(same[0])),
                 "{same:?}"
             );
         }
@@ -159,7 +160,7 @@ mod tests {
         ];
         for (i, json) in all.iter().enumerate() {
             for other in &all[..i] {
-                assert_ne!(hash(json), hash(other), "{json} and {other}");
+                assert_ne!(form(json), form(other), "{json} and {other}");
             }
         }
     }
@@ -173,8 +174,8 @@ mod tests {
         #[test]
         fn numbers_are_one_where_they_are_equal(a in -5_000i32..5_000, shift in 0usize..6) {
             let zeros = "0".repeat(shift);
-            prop_assert_eq!(hash(&a.to_string()), hash(&format!("{a}.{zeros}0")));
-            prop_assert_eq!(hash(&format!("{a}{zeros}")), hash(&format!("{a}e{shift}")));
+            prop_assert_eq!(form(&a.to_string()), form(&format!("{a}.{zeros}0")));
+            prop_assert_eq!(form(&format!("{a}{zeros}")), form(&format!("{a}e{shift}")));
         }
     }
 }

@@ -2,20 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use ring::digest::{Context, SHA256};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{MediaMessage, Message, canonical};
+use super::{MediaMessage, Message, canonical, request::Pieces};
 use crate::app::App;
 
+/// After a text in a form: none has it, neither an ID nor JSON of ours.
+const END: u8 = 0;
 /// Keys of a body that an upload fills in.
 const FILE: [&str; 3] = ["url", "secret", "file_length"];
 /// Those of a video's thumbnail, which may be uploaded too.
 const THUMBNAIL: [&str; 2] = ["thumb", "thumb_secret"];
 
-/// A sum over a message and its app. Half a SHA-256: nobody finds two messages that share it by
-/// chance.
+/// A sum over a message and its app. Half a BLAKE3: nobody finds two messages that share it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint([u8; 16]);
 
@@ -39,6 +39,12 @@ pub struct Files {
 }
 
 impl Fingerprint {
+    fn of_form(form: &[u8]) -> Self {
+        let sum = blake3::hash(form);
+        let half = sum.as_bytes().first_chunk();
+        Self(*half.expect("BLAKE3 has 32 bytes"))
+    }
+
     /// One that was kept elsewhere.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
@@ -56,26 +62,25 @@ impl Fingerprint {
     }
 }
 
-/// A JSON object whose members are looked at one by one.
+/// The members of a JSON object of ours.
 type Object<'a> = BTreeMap<&'a str, &'a RawValue>;
 
 impl Message {
     /// The message's fingerprints: its own, and those of the uploads that it may be the second half of.
     pub fn fingerprints(&self, app: &App) -> Vec<Fingerprint> {
-        let json = self.envelope.to_object();
-        let request = members_of(&json);
-        let hash = self.summed(app, &request);
-        let mut own = hash.clone();
-        own.update(b"body");
-        if let Some(body) = request.get("body") {
-            canonical::value(&mut own, body.get());
-        }
-        let mut all = vec![finish(own)];
-        if let Some(body) = body_with_file(&request) {
-            all.push(without(&hash, &body, &FILE));
-            if THUMBNAIL.iter().any(|key| body.contains_key(key)) {
-                let keys = [FILE.as_slice(), &THUMBNAIL].concat();
-                all.push(without(&hash, &body, &keys));
+        let mut form = self.form(app);
+        let common = form.len();
+        form.extend_from_slice(b"body");
+        form.extend_from_slice(self.envelope.pieces().body);
+        let mut all = vec![Fingerprint::of_form(&form)];
+        if let Some(mut body) = self.body_with_file() {
+            for keys in [FILE.as_slice(), &THUMBNAIL] {
+                let members = body.len();
+                body.retain(|key, _| !keys.contains(key));
+                if body.len() < members {
+                    form.truncate(common);
+                    all.push(upload(&mut form, &body));
+                }
             }
         }
         all
@@ -83,85 +88,76 @@ impl Message {
 
     /// The files that it names; none where its type has no file.
     pub fn files(&self) -> Option<Files> {
-        let json = self.envelope.to_object();
-        let request = members_of(&json);
-        body_with_file(&request)?;
-        serde_json::from_str(request.get("body")?.get()).ok()
+        self.body_with_file()?;
+        serde_json::from_slice(self.envelope.pieces().body).ok()
     }
 
-    /// All but the body. What is not set adds as much as its default.
-    fn summed(&self, app: &App, request: &Object<'_>) -> Context {
-        let mut hash = Context::new(&SHA256);
-        canonical::text(&mut hash, &app.name);
-        canonical::text(&mut hash, self.target.kind.path());
-        hash.update(&(self.target.recipients.len() as u64).to_le_bytes());
+    /// All but the body, in the one form that the same message always has. What is not set adds as much as
+    /// its default.
+    fn form(&self, app: &App) -> Vec<u8> {
+        let Pieces {
+            head, ext, options, ..
+        } = self.envelope.pieces();
+        let mut form = Vec::with_capacity(512);
+        form.extend_from_slice(app.name.as_bytes());
+        form.push(END);
+        form.extend_from_slice(self.target.kind.path().as_bytes());
+        form.push(END);
         for at in self.target.order() {
             let id = self.target.recipients[at].as_str();
-            match self.target.kind.ignores_case() && id.bytes().any(|b| b.is_ascii_uppercase()) {
-                true => canonical::text(&mut hash, &id.to_ascii_lowercase()),
-                false => canonical::text(&mut hash, id),
+            form.extend_from_slice(id.as_bytes());
+            if self.target.kind.ignores_case() {
+                let at = form.len() - id.len();
+                form[at..].make_ascii_lowercase();
             }
+            form.push(END);
         }
-        for (key, value) in request {
-            let value = value.get();
-            match *key {
-                "body" => {}
-                "ext" if value.len() <= 2 => {}
-                "users" | "roam_ignore_users" => {
-                    canonical::text(&mut hash, key);
-                    canonical::set(&mut hash, value);
-                }
-                _ => {
-                    canonical::text(&mut hash, key);
-                    canonical::value(&mut hash, value);
-                }
-            }
+        // Only the extension comes in the caller's own spelling: the rest was written by us, key by key.
+        for piece in [head, options] {
+            form.push(END);
+            form.extend_from_slice(piece);
         }
-        hash
+        form.push(END);
+        match str::from_utf8(ext).expect("it came as text") {
+            "" => canonical::no_members(&mut form),
+            ext => canonical::value(&mut form, ext),
+        }
+        form
+    }
+
+    /// The body, where the message is of a type that has a file.
+    fn body_with_file(&self) -> Option<Object<'_>> {
+        let Pieces { head, body, .. } = self.envelope.pieces();
+        let has_file = [
+            br#""img","body":"#.as_slice(),
+            br#""audio","body":"#,
+            br#""video","body":"#,
+            br#""file","body":"#,
+        ];
+        let body =
+            || serde_json::from_slice(body).expect("our own JSON, and no escape in its keys");
+        has_file.iter().any(|end| head.ends_with(end)).then(body)
     }
 }
 
 impl MediaMessage {
     /// The fingerprint of the message and its upload, whatever the file's ID will be.
     pub fn fingerprint(&self, app: &App) -> Fingerprint {
-        let json = self.stand_in().envelope.to_object();
-        let request = members_of(&json);
-        let body = body_with_file(&request).unwrap_or_default();
-        without(&self.stand_in().summed(app, &request), &body, &FILE)
+        let message = self.stand_in();
+        let mut body = message.body_with_file().unwrap_or_default();
+        body.retain(|key, _| !FILE.contains(key));
+        upload(&mut message.form(app), &body)
     }
 }
 
-fn members_of(json: &[u8]) -> Object<'_> {
-    serde_json::from_slice(json).expect("our own JSON, and no escape in its keys")
-}
-
-/// The body, where the message is of a type that has a file.
-fn body_with_file<'a>(request: &Object<'a>) -> Option<Object<'a>> {
-    let has_file = ["\"img\"", "\"audio\"", "\"video\"", "\"file\""];
-    has_file.contains(&request.get("type")?.get()).then(|| {
-        members_of(
-            request
-                .get("body")
-                .map_or("{}", |body| body.get())
-                .as_bytes(),
-        )
-    })
-}
-
-/// As long as the files are not known: all else is.
-fn without(hash: &Context, body: &Object<'_>, keys: &[&str]) -> Fingerprint {
-    let mut hash = hash.clone();
-    hash.update(b"upload");
-    let mut body = body.clone();
-    body.retain(|key, _| !keys.contains(key));
-    canonical::members(&mut hash, body.into_iter());
-    finish(hash)
-}
-
-fn finish(hash: Context) -> Fingerprint {
-    let hash = hash.finish();
-    let half = hash.as_ref().first_chunk();
-    Fingerprint(*half.expect("SHA-256 has 32 bytes"))
+/// The fingerprint of a message and its upload. `body`: as long as the files are not known, all else is.
+fn upload(form: &mut Vec<u8>, body: &Object<'_>) -> Fingerprint {
+    form.extend_from_slice(b"upload");
+    for (key, value) in body {
+        canonical::text(form, key);
+        canonical::text(form, value.get());
+    }
+    Fingerprint::of_form(form)
 }
 
 #[cfg(test)]

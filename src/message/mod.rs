@@ -53,7 +53,6 @@ pub struct Message {
     pub target: Target,
     // Serialised once: every part of a message has the same.
     envelope: Envelope,
-    content_bytes: usize,
 }
 
 /// What a message says: the table of types.
@@ -155,16 +154,7 @@ impl Message {
             roam_ignore_users: &roam_ignore_users?,
             env: env?.as_deref(),
         });
-        Some(Self {
-            target,
-            envelope,
-            content_bytes: json.get().len() + ext.map_or(0, |ext| ext.get().len()),
-        })
-    }
-
-    /// Size of the content in bytes, as Easemob's limit counts it: body and extension as JSON.
-    pub fn content_bytes(&self) -> usize {
-        self.content_bytes
+        Some(Self { target, envelope })
     }
 }
 
@@ -217,7 +207,7 @@ impl Receives {
         if ids.len() > MAX_ROAM_IGNORE_USERS {
             return at.refuse("names more than 20 users");
         }
-        target::check_each(ids, at, UserId::check)
+        target::check_set(ids, at)
     }
 }
 

@@ -13,10 +13,30 @@ use crate::id::{RecipientId, UserId};
 const TO: &[u8] = br#","to":["#;
 /// After the recipients.
 const END: &[u8] = b"]}";
+/// Before the extension, after the body.
+const EXT: &[u8] = br#","ext":"#;
 
 /// A request without its recipients and its end.
 #[derive(Clone)]
-pub(super) struct Envelope(Box<[u8]>);
+pub(super) struct Envelope {
+    json: Box<[u8]>,
+    /// Sender, type, and the key of the body.
+    head_bytes: usize,
+    body_bytes: usize,
+    /// None: there is no extension.
+    ext_bytes: usize,
+}
+
+/// An envelope in pieces, all but the key of the extension.
+pub(super) struct Pieces<'a> {
+    /// Sender, type, and the key of the body.
+    pub(super) head: &'a [u8],
+    pub(super) body: &'a [u8],
+    /// Empty where there is none.
+    pub(super) ext: &'a [u8],
+    /// Everything else.
+    pub(super) options: &'a [u8],
+}
 
 /// One send request as Easemob documents it, but for `to`. What was not set is left out: Easemob
 /// refuses `null`.
@@ -46,19 +66,42 @@ impl Envelope {
         let mut json = serde_json::to_vec(request).expect("strings and raw JSON always serialise");
         // The closing brace: the recipients come before it. There is always a field before them, `type`.
         json.pop();
-        Self(json.into())
+        let from = request
+            .from
+            .map_or(0, |id| id.as_str().len() + br#""from":"","#.len());
+        Self {
+            json: json.into(),
+            head_bytes: from + br#"{"type":"","body":"#.len() + request.type_tag.len(),
+            body_bytes: request.body.get().len(),
+            ext_bytes: request.ext.map_or(0, |ext| ext.get().len()),
+        }
     }
 
-    /// The request without its recipients, as a JSON object.
-    pub(super) fn to_object(&self) -> Vec<u8> {
-        [&self.0, b"}".as_slice()].concat()
+    pub(super) fn pieces(&self) -> Pieces<'_> {
+        let (head, rest) = self.json.split_at(self.head_bytes);
+        let (body, rest) = rest.split_at(self.body_bytes);
+        let (ext, options) = match self.ext_bytes {
+            0 => rest.split_at(0),
+            bytes => rest[EXT.len()..].split_at(bytes),
+        };
+        Pieces {
+            head,
+            body,
+            ext,
+            options,
+        }
     }
 }
 
 impl Message {
+    /// Size of the content in bytes, as Easemob's limit counts it: body and extension as JSON.
+    pub fn content_bytes(&self) -> usize {
+        self.envelope.body_bytes + self.envelope.ext_bytes
+    }
+
     /// Size in bytes of [`Message::to_json`] without any recipient.
     pub fn envelope_bytes(&self) -> usize {
-        self.envelope.0.len() + TO.len() + END.len()
+        self.envelope.json.len() + TO.len() + END.len()
     }
 
     /// What a recipient adds to the size of a request: its ID in quotes, and a comma, which the first
@@ -71,7 +114,7 @@ impl Message {
     pub fn to_json(&self, recipients: &[RecipientId]) -> Vec<u8> {
         let ids: usize = recipients.iter().map(Self::recipient_bytes).sum();
         let mut json = Vec::with_capacity(self.envelope_bytes() + ids);
-        json.extend_from_slice(&self.envelope.0);
+        json.extend_from_slice(&self.envelope.json);
         json.extend_from_slice(TO);
         for (i, recipient) in recipients.iter().enumerate() {
             if i > 0 {

@@ -231,11 +231,19 @@ fn check_members(ids: Vec<String>, at: Field<'_>) -> Option<Vec<UserId>> {
         return at.refuse("names more than 20 members");
     }
     unique(&ids, true, at)?;
-    check_each(ids, at, UserId::check)
+    check_set(ids, at)
+}
+
+/// Checks users whose order means nothing, and puts them into one: however they are listed, it is the same
+/// request.
+pub(super) fn check_set(ids: Vec<String>, at: Field<'_>) -> Option<Vec<UserId>> {
+    let mut users = check_each(ids, at, UserId::check)?;
+    users.sort_by_cached_key(|id| (id.as_str().to_ascii_lowercase(), id.clone().into_string()));
+    Some(users)
 }
 
 /// Checks each ID; all are checked before the list is given up.
-pub(super) fn check_each<T>(
+fn check_each<T>(
     ids: Vec<String>,
     at: Field<'_>,
     check: impl Fn(String, Field<'_>) -> Option<T>,

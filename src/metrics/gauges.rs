@@ -8,7 +8,7 @@ use std::{
 
 use opentelemetry::{
     KeyValue,
-    metrics::{AsyncInstrument, Meter},
+    metrics::{AsyncInstrument, AsyncInstrumentBuilder, Meter},
 };
 
 /// Every gauge: one row a gauge.
@@ -56,6 +56,25 @@ gauges! {
     RedisLost: "easemob_gateway.redis.lost", "{loss}", "Times since the start that Redis was found to have lost what it had been told, by what it was: a record or a quota.";
     TokenAge: "easemob_gateway.token.age", "s", "Time since the app's token was fetched; none without a token.";
     TokenTimeLeft: "easemob_gateway.token.time_left", "s", "Time until the app's token is no longer used; none without a token.";
+    SpansProcessed: "otel.sdk.processor.span.processed", "{span}", "Spans that were taken from the queue for their export, or dropped.";
+    SpansExported: "otel.sdk.exporter.span.exported", "{span}", "Spans that the collector took, or that were lost on their way to it.";
+    SpanQueueSize: "otel.sdk.processor.span.queue.size", "{span}", "Spans that wait for their export.";
+    SpanQueueCapacity: "otel.sdk.processor.span.queue.capacity", "{span}", "Spans that may wait for their export.";
+}
+
+impl Gauge {
+    /// Whether it counts what happened, and is a counter to whoever reads it.
+    fn only_grows(self) -> bool {
+        matches!(self, Self::SpansProcessed | Self::SpansExported)
+    }
+}
+
+fn described<'a, I>(
+    instrument: AsyncInstrumentBuilder<'a, I, f64>,
+    unit: &'static str,
+    description: &'static str,
+) -> AsyncInstrumentBuilder<'a, I, f64> {
+    instrument.with_unit(unit).with_description(description)
 }
 
 /// Tells a value, and attributes that come on top.
@@ -78,16 +97,22 @@ impl Gauges {
         for &(gauge, name, unit, description) in GAUGES {
             // Weak: what is read has a meter of its own further down, and would keep itself alive.
             let readings = Arc::downgrade(&gauges.0);
-            let _registered = meter
-                .f64_observable_gauge(name)
-                .with_unit(unit)
-                .with_description(description)
-                .with_callback(move |instrument| {
-                    if let Some(readings) = readings.upgrade() {
-                        observe(&lock(&readings), gauge, instrument);
-                    }
-                })
-                .build();
+            let read = move |instrument: &dyn AsyncInstrument<f64>| {
+                if let Some(readings) = readings.upgrade() {
+                    observe(&lock(&readings), gauge, instrument);
+                }
+            };
+            if gauge.only_grows() {
+                let counter = meter.f64_observable_counter(name);
+                let _registered = described(counter, unit, description)
+                    .with_callback(read)
+                    .build();
+            } else {
+                let gauge = meter.f64_observable_gauge(name);
+                let _registered = described(gauge, unit, description)
+                    .with_callback(read)
+                    .build();
+            }
         }
         gauges
     }

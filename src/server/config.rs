@@ -9,7 +9,7 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
-use super::tls;
+use super::{grpc_web, tls};
 
 /// Where the gateway listens, and how much of it one caller may take.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
@@ -118,7 +118,10 @@ pub struct Config {
     /// What we allow a peer within one HTTP/2 connection.
     pub http2: Http2,
 
-    /// TLS 1.2 and 1.3 on the gRPC port. Left out: plaintext, for loopback and for a mesh that encrypts.
+    /// gRPC-Web, for pages in browsers, on a port of its own. Left out: there is none.
+    pub grpc_web: grpc_web::Config,
+
+    /// TLS 1.2 and 1.3 on the ports of gRPC and gRPC-Web. Left out: plaintext, for loopback and for a mesh that encrypts.
     /// The files are read again whenever they change; a connection keeps what it began with.
     pub tls: tls::Config,
 }
@@ -143,8 +146,19 @@ impl Default for Config {
             requests_per_send_stream: 32,
             max_request_bytes: 1024 * 1024,
             http2: Http2::default(),
+            grpc_web: grpc_web::Config::default(),
             tls: tls::Config::default(),
         }
+    }
+}
+
+impl Config {
+    /// A port of callers that others than this machine can reach, and the setting that names it.
+    pub fn beyond_loopback(&self) -> Option<(&'static str, SocketAddr)> {
+        let web = self.grpc_web.listen.iter();
+        let web = web.map(|&listen| ("server.grpc_web.listen", listen));
+        let mut ports = [("server.listen", self.listen)].into_iter().chain(web);
+        ports.find(|(_, listen)| !listen.ip().is_loopback())
     }
 }
 
@@ -235,8 +249,10 @@ impl Default for Http2 {
     }
 }
 
-/// A number that the HTTP/2 library would not take, or that serves nobody, is an error of its key.
-fn within<'de, D, N, const MIN: u32, const MAX: u32>(deserializer: D) -> Result<N, D::Error>
+/// A number that the HTTP library would not take, or that serves nobody, is an error of its key.
+pub(super) fn within<'de, D, N, const MIN: u32, const MAX: u32>(
+    deserializer: D,
+) -> Result<N, D::Error>
 where
     D: Deserializer<'de>,
     N: TryFrom<u32>,
@@ -250,7 +266,7 @@ where
 }
 
 /// A duration of which zero would mean that nothing works.
-fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+pub(super) fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let duration: Duration = humantime_serde::deserialize(deserializer)?;
     if duration.is_zero() {
         return Err(D::Error::custom("must be longer than zero"));

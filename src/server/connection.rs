@@ -12,8 +12,12 @@ use std::{
 };
 
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulConnection,
+};
 use tokio::{
+    io::BufReader,
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, sleep, timeout_at},
@@ -25,7 +29,7 @@ use tower::{Service, ServiceExt};
 use tracing::debug;
 
 use super::{
-    Config,
+    Config, grpc_web,
     places::Place,
     preface::{self, Prefaced},
     request_body::RequestBody,
@@ -68,7 +72,7 @@ pub(super) struct Rules {
     pub(super) config: Config,
     /// None: plaintext.
     pub(super) tls: Option<Arc<Tls>>,
-    /// A permit for each connection being served.
+    /// A permit for each connection being served on the gRPC port.
     pub(super) served: Arc<Semaphore>,
     /// Cancelled when connections are to finish.
     pub(super) draining: CancellationToken,
@@ -78,9 +82,17 @@ pub(super) struct Rules {
     pub(super) handshakes: Handshakes,
 }
 
+/// Where a connection came in.
+#[derive(Debug, Clone)]
+pub(super) enum Port {
+    Grpc,
+    Web(Arc<grpc_web::Rules>),
+}
+
 /// A connection that nobody has looked at yet.
 #[derive(Debug)]
 pub(super) struct Arrival {
+    pub(super) port: Port,
     pub(super) socket: std::net::TcpStream,
     pub(super) peer: SocketAddr,
     /// Among the handshakes.
@@ -128,7 +140,7 @@ pub(super) async fn serve<S: GrpcService>(
     };
     let mut place = arrival.place;
     let (io, identity, _permit) = tokio::select! {
-        shaken = timeout_at(arrival.handshake_until, handshake(socket, peer, &rules)) => match shaken {
+        shaken = timeout_at(arrival.handshake_until, handshake(socket, peer, &arrival.port, &rules)) => match shaken {
             Ok(Ok(ready)) => {
                 rules.handshakes.ended(Handshake::Served);
                 ready
@@ -155,17 +167,43 @@ pub(super) async fn serve<S: GrpcService>(
 
     let ending = ConnectionEnding::default();
     let told = ending.clone();
-    let service = service_fn(move |request: http::Request<Incoming>| {
-        let mut request = request.map(|body| Body::new(RequestBody(body)));
+    let noting = move |mut request: http::Request<Body>| {
         request.extensions_mut().insert(connected.clone());
         request.extensions_mut().insert(told.clone());
         if let Some(identity) = &identity {
             request.extensions_mut().insert(Arc::clone(identity));
         }
-        service.clone().oneshot(request)
-    });
-    let builder = builder(&rules.config, tasks);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
+        request
+    };
+    match io {
+        Opened::Grpc(io) => {
+            let service = service_fn(move |request: http::Request<Incoming>| {
+                let request = noting(request.map(|body| Body::new(RequestBody(body))));
+                service.clone().oneshot(request)
+            });
+            let builder = builder(&rules.config, tasks);
+            let connection = builder.serve_connection(TokioIo::new(io), service);
+            to_its_end(connection, peer, &rules, &ending).await;
+        }
+        Opened::Web(io, web) => {
+            let service = web.pages.serve(service);
+            let service = service_fn(move |request: http::Request<Incoming>| {
+                service.clone().oneshot(noting(request.map(Body::new)))
+            });
+            let connection = web.http.serve_connection(TokioIo::new(io), service);
+            to_its_end(connection, peer, &rules, &ending).await;
+        }
+    }
+}
+
+/// Serves until the peer ends it, it is too old, or we are to end.
+async fn to_its_end(
+    connection: impl GracefulConnection<Error = hyper::Error>,
+    peer: SocketAddr,
+    rules: &Rules,
+    ending: &ConnectionEnding,
+) {
+    let mut connection = pin!(connection);
     let grace = tokio::select! {
         ended = connection.as_mut() => return tell(peer, ended),
         () = sleep(with_jitter(rules.config.connection_age)) => {
@@ -188,22 +226,35 @@ pub(super) async fn serve<S: GrpcService>(
 /// A connection as its peer wanted it.
 type Io = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
+/// A connection whose peer has said its first words.
+enum Opened {
+    Grpc(Prefaced<Io>),
+    Web(BufReader<Io>, Arc<grpc_web::Rules>),
+}
+
 /// All that a peer has to get right before it is served: TLS and whom its certificate names, if there is
-/// any, the first bytes of HTTP/2, and a place.
+/// any, the first bytes of HTTP, and a place.
 async fn handshake(
     socket: TcpStream,
     peer: SocketAddr,
+    port: &Port,
     rules: &Rules,
-) -> std::io::Result<(Prefaced<Io>, Option<Arc<Identity>>, OwnedSemaphorePermit)> {
+) -> std::io::Result<(Opened, Option<Arc<Identity>>, OwnedSemaphorePermit)> {
     let (io, identity) = match &rules.tls {
         None => (Either::Left(socket), None),
         Some(tls) => {
-            let (stream, identity) = tls.accept(socket, peer).await?;
+            let (stream, identity) = tls.accept(socket, peer, port).await?;
             (Either::Right(stream), identity.map(Arc::new))
         }
     };
-    let io = preface::read(io).await?;
-    let permit = Arc::clone(&rules.served)
+    let (io, served) = match port {
+        Port::Grpc => (Opened::Grpc(preface::read(io).await?), &rules.served),
+        Port::Web(web) => {
+            let io = grpc_web::first_byte(io).await?;
+            (Opened::Web(io, Arc::clone(web)), &web.served)
+        }
+    };
+    let permit = Arc::clone(served)
         .acquire_owned()
         .await
         .expect("nobody closes the semaphore");

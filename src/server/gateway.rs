@@ -7,6 +7,7 @@ use std::{
 };
 
 use opentelemetry::KeyValue;
+use opentelemetry_semantic_conventions::attribute::ERROR_TYPE;
 use tokio::{
     runtime::Handle,
     sync::{Notify, Semaphore},
@@ -27,7 +28,7 @@ use crate::{
     metrics::{Gauge, Gauges, Metrics, Registry},
     quota,
     store::{self, Health, Link, Store},
-    trace::Tracer,
+    trace::{Fate, Queue, Tracer},
 };
 
 /// A gateway, ready to be served.
@@ -111,6 +112,7 @@ impl Gateway {
 
     /// The same, with traces of this tracer. Without one, requests have IDs, and nothing is recorded.
     pub fn with_tracer(mut self, tracer: Arc<Tracer>) -> Self {
+        observe_spans(&self.registry.metrics().gauges, tracer.queue());
         self.bounds.tracer = tracer;
         self
     }
@@ -246,6 +248,32 @@ impl Gateway {
             token.cancel();
         });
         closing
+    }
+}
+
+/// What becomes of spans. Without a queue there are none: 0 of each, so that a dashboard has something to
+/// show.
+fn observe_spans(gauges: &Gauges, queue: Option<&Arc<Queue>>) {
+    let places = (Gauge::SpanQueueSize, Gauge::SpanQueueCapacity);
+    let capacity = queue.map_or(0, |queue| queue.capacity());
+    let spans = queue.cloned();
+    gauges.observe_places(places, &[], capacity, move || {
+        spans.as_ref().map_or(0, |queue| queue.len())
+    });
+    for fate in Fate::ALL {
+        let gauge = match fate {
+            Fate::Taken | Fate::QueueFull => Gauge::SpansProcessed,
+            _ => Gauge::SpansExported,
+        };
+        let queue = queue.cloned();
+        let error = fate
+            .error_type()
+            .map(|error| KeyValue::new(ERROR_TYPE, error));
+        gauges.observe(gauge, error.as_slice(), move || {
+            let spans = queue.as_ref().map_or(0, |queue| queue.count(fate));
+            #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 spans")]
+            Some(spans as f64)
+        });
     }
 }
 

@@ -11,19 +11,25 @@ use super::{Config, tls::Tls};
 /// the kernel's queue, and asking again at once would burn a core until one is free.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The two ports of the gateway, open: whoever connects from here on waits in the kernel's queue
+/// The ports of the gateway, open: whoever connects from here on waits in the kernel's queue
 /// until [`serve`](super::serve) takes it.
 #[derive(Debug)]
 pub struct Listener {
     pub(super) grpc: TcpListener,
     pub(super) operations: TcpListener,
+    pub(super) web: Option<TcpListener>,
     pub(super) tls: Option<Arc<Tls>>,
 }
 
 impl Listener {
-    /// Opens both ports, and reads the certificates.
+    /// Opens the ports, and reads the certificates.
     pub async fn bind(config: &Config) -> anyhow::Result<Self> {
+        let web = match config.grpc_web.listen {
+            Some(listen) => Some(bind(listen, "server.grpc_web.listen").await?),
+            None => None,
+        };
         Ok(Self {
+            web,
             tls: Tls::load(&config.tls)?,
             grpc: bind(config.listen, "server.listen").await?,
             operations: bind(config.operations_listen, "server.operations_listen").await?,
@@ -33,6 +39,11 @@ impl Listener {
     /// Where the gRPC service listens: tells the port where the settings left it to the system.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.grpc.local_addr()
+    }
+
+    /// Where gRPC-Web is, if it is anywhere.
+    pub fn web_addr(&self) -> io::Result<Option<SocketAddr>> {
+        self.web.as_ref().map(TcpListener::local_addr).transpose()
     }
 
     /// Where the operations pages are.

@@ -7,6 +7,7 @@
 mod config;
 mod connection;
 mod gateway;
+pub mod grpc_web;
 mod health;
 mod listener;
 mod operations;

@@ -1,14 +1,16 @@
 //! The accept loop, and the drain that ends it.
 
 use std::{
+    net::SocketAddr,
     num::NonZeroUsize,
     sync::Arc,
     thread::available_parallelism,
     time::{Duration, Instant},
 };
 
+use opentelemetry::KeyValue;
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::Semaphore,
     time::{self, timeout},
 };
@@ -17,7 +19,8 @@ use tracing::{info, warn};
 
 use super::{
     Config, Listener,
-    connection::{Arrival, GrpcService, Rules},
+    connection::{Arrival, GrpcService, Port, Rules},
+    grpc_web,
     health::{Phase, Readiness},
     listener::accept,
     operations,
@@ -51,6 +54,25 @@ fn observe(
     gauges.observe_places(
         (Gauge::HandshakesActive, Gauge::HandshakesLimit),
         &[],
+        config.max_handshakes,
+        move || handshakes.taken(),
+    );
+}
+
+/// The same for those of browsers.
+fn observe_web(gauges: &Gauges, config: &Config, rules: &grpc_web::Rules, handshakes: &Places) {
+    let port = [KeyValue::new("port", "grpc_web")];
+    let (served, limit) = (Arc::clone(&rules.served), config.grpc_web.max_connections);
+    gauges.observe_places(
+        (Gauge::ConnectionsActive, Gauge::ConnectionsLimit),
+        &port,
+        limit,
+        move || limit.saturating_sub(served.available_permits()),
+    );
+    let handshakes = handshakes.clone();
+    gauges.observe_places(
+        (Gauge::HandshakesActive, Gauge::HandshakesLimit),
+        &port,
         config.max_handshakes,
         move || handshakes.taken(),
     );
@@ -93,18 +115,19 @@ where
     let Listener {
         grpc,
         operations,
+        web,
         tls,
     } = listener;
     let pages = operations::router(readiness.clone(), registry.clone());
     let metrics = registry.metrics();
     tokio::select! {
-        report = serve_grpc(grpc, tls, config, readiness, metrics, factory, shutdown) => report,
+        report = serve_grpc((grpc, web), tls, config, readiness, metrics, factory, shutdown) => report,
         never = operations::serve(operations, pages) => match never {},
     }
 }
 
 async fn serve_grpc<S, F>(
-    listener: TcpListener,
+    (grpc, web): (TcpListener, Option<TcpListener>),
     tls: Option<Arc<Tls>>,
     config: &Config,
     readiness: &Readiness,
@@ -124,21 +147,31 @@ where
         cut: CancellationToken::new(),
         handshakes: metrics.handshakes.clone(),
     });
+    let web = web.map(|listener| (listener, Arc::new(grpc_web::Rules::new(config))));
     let mut shards = Shards::start(shard_count(config), &rules, factory).await?;
     let handshakes = Places::new(config.max_handshakes);
     observe(&metrics.gauges, config, readiness, &rules, &handshakes);
+    // Of its own, so that silent peers of one port push out nobody of the other.
+    let web_handshakes = Places::new(config.max_handshakes);
+    if let Some((_, rules)) = &web {
+        observe_web(&metrics.gauges, config, rules, &web_handshakes);
+    }
 
     readiness.enter(Phase::Ready);
     loop {
-        let (socket, peer) = tokio::select! {
+        let (port, handshakes, (socket, peer)) = tokio::select! {
             () = shutdown.cancelled() => break,
-            accepted = accept(&listener) => accepted,
+            accepted = accept(&grpc) => (Port::Grpc, &handshakes, accepted),
+            (rules, accepted) = accept_web(web.as_ref()) => {
+                (Port::Web(rules), &web_handshakes, accepted)
+            }
         };
         // Off this runtime's reactor; the shard puts it on its own.
         let Ok(socket) = socket.into_std() else {
             continue;
         };
         shards.deal(Arrival {
+            port,
             socket,
             peer,
             place: handshakes.take(),
@@ -147,8 +180,18 @@ where
     }
 
     readiness.enter(Phase::Draining);
-    drop(listener);
+    drop((grpc, web));
     Ok(drain(shards, &rules).await)
+}
+
+/// The next connection of a browser, if there are to be any.
+async fn accept_web(
+    web: Option<&(TcpListener, Arc<grpc_web::Rules>)>,
+) -> (Arc<grpc_web::Rules>, (TcpStream, SocketAddr)) {
+    match web {
+        Some((listener, rules)) => (Arc::clone(rules), accept(listener).await),
+        None => std::future::pending().await,
+    }
 }
 
 async fn drain(shards: Shards, rules: &Rules) -> DrainReport {

@@ -1,4 +1,4 @@
-//! TLS on the gRPC port, with certificates that may change while it is served.
+//! TLS on the ports that callers use, with certificates that may change while it is served.
 
 use std::{fs, io, net::SocketAddr, path::PathBuf, sync::Arc};
 
@@ -15,12 +15,13 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
+use super::connection::Port;
 use crate::{
     caller::{Audit, Identity, Refusal},
     invalid::Field,
 };
 
-/// TLS 1.2 and 1.3 on the gRPC port. Left out: plaintext, for loopback and for a mesh that encrypts. The
+/// TLS 1.2 and 1.3 on the ports of gRPC and gRPC-Web. Left out: plaintext, for loopback and for a mesh that encrypts. The
 /// files are read again whenever they change; connections that there are keep what they began with.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -72,11 +73,32 @@ impl Config {
     }
 }
 
-/// The TLS side of the gRPC port.
+/// TLS of the ports that callers use.
 #[derive(Debug)]
 pub(super) struct Tls {
-    current: ArcSwap<ServerConfig>,
+    current: ArcSwap<Sides>,
     audit: Audit,
+}
+
+/// The same for both ports but for what is spoken within.
+#[derive(Debug)]
+struct Sides {
+    grpc: Arc<ServerConfig>,
+    web: Arc<ServerConfig>,
+}
+
+impl From<ServerConfig> for Sides {
+    fn from(config: ServerConfig) -> Self {
+        let speaks = |protocol: &[u8]| {
+            let mut config = config.clone();
+            config.alpn_protocols = vec![protocol.to_vec()];
+            Arc::new(config)
+        };
+        Self {
+            grpc: speaks(b"h2"),
+            web: speaks(b"http/1.1"),
+        }
+    }
 }
 
 impl Tls {
@@ -87,14 +109,14 @@ impl Tls {
         }
         let loaded = config.load().context("server.tls cannot be used")?;
         Ok(Some(Arc::new(Self {
-            current: ArcSwap::from_pointee(loaded),
+            current: ArcSwap::from_pointee(loaded.into()),
             audit: Audit::default(),
         })))
     }
 
     /// Takes over new contents of the files, for connections from now on.
     pub(super) fn replace(&self, contents: &[Vec<u8>]) -> anyhow::Result<()> {
-        self.current.store(Arc::new(made_of(contents)?));
+        self.current.store(Arc::new(made_of(contents)?.into()));
         Ok(())
     }
 
@@ -103,8 +125,12 @@ impl Tls {
         &self,
         socket: TcpStream,
         peer: SocketAddr,
+        port: &Port,
     ) -> io::Result<(Box<TlsStream<TcpStream>>, Option<Identity>)> {
-        let acceptor = TlsAcceptor::from(self.current.load_full());
+        let acceptor = TlsAcceptor::from(match (self.current.load_full(), port) {
+            (sides, Port::Grpc) => Arc::clone(&sides.grpc),
+            (sides, Port::Web(_)) => Arc::clone(&sides.web),
+        });
         let stream = acceptor.accept(socket).await.inspect_err(|error| {
             if let Some(refusal) = refusal(error) {
                 self.audit
@@ -174,7 +200,6 @@ fn made_of(contents: &[Vec<u8>]) -> anyhow::Result<ServerConfig> {
     let mut config = builder
         .with_single_cert(certificates_in(certificates).context("cert_file")?, key)
         .context("certificate and key")?;
-    config.alpn_protocols = vec![b"h2".to_vec()];
     // A resumed session would go by the certificates of its beginning, and live on after these have expired
     // or changed. Connections here are few and long, so each can afford a whole handshake.
     config.session_storage = Arc::new(NoServerSessionStorage {});

@@ -1,8 +1,9 @@
 //! What a store is asked, and what it tells: the same wherever records are kept.
 
-use std::fmt;
-
-use ring::digest::{Context, SHA256};
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+};
 
 use crate::{
     id::{FileId, RequestId},
@@ -10,23 +11,30 @@ use crate::{
     message::Fingerprint,
 };
 
-/// Whose request: caller, app and request ID in one. Half a SHA-256: nobody finds a second one that
+/// Whose request: caller, app and request ID in one. Half a BLAKE3: nobody finds a second one that
 /// fits, and no ID is kept in the clear.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Key([u8; 16]);
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // In one piece: an array would be led by its length.
+        state.write_u128(u128::from_ne_bytes(self.0));
+    }
+}
 
 impl Key {
     /// The key of a request. Each caller has IDs of its own, and so has each app.
     pub fn new(caller: &str, app: &str, request_id: &RequestId) -> Self {
-        let mut hash = Context::new(&SHA256);
+        let mut name = Vec::with_capacity(128);
         for part in [caller, app, request_id.as_str()] {
-            // With its length: no two lists of parts read the same.
-            hash.update(&(part.len() as u64).to_le_bytes());
-            hash.update(part.as_bytes());
+            name.extend_from_slice(part.as_bytes());
+            // Which neither a caller nor an ID has: no two lists of parts read the same.
+            name.push(0);
         }
-        let hash = hash.finish();
-        let half = hash.as_ref().first_chunk();
-        Self(*half.expect("SHA-256 has 32 bytes"))
+        let sum = blake3::hash(&name);
+        let half = sum.as_bytes().first_chunk();
+        Self(*half.expect("BLAKE3 has 32 bytes"))
     }
 
     /// The bytes of the key.

@@ -70,7 +70,7 @@ pub struct Config {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = 0.01)]
     pub sample_ratio: Option<f64>,
-    /// Finished spans that wait for their export, at most; a span takes about 1 KiB. What comes on
+    /// Finished spans that wait for their export, at most; a span takes about 0.5 KiB. What comes on
     /// top is dropped and counted. Left out: `OTEL_BSP_MAX_QUEUE_SIZE`, or 8192.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000), example = 8192)]

@@ -4,7 +4,6 @@
 use std::{sync::Arc, thread, time::Duration};
 
 use anyhow::Context;
-use opentelemetry_sdk::{error::OTelSdkError, trace::SpanExporter};
 use tokio::{
     runtime,
     time::{Instant, timeout_at},
@@ -12,8 +11,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::otlp::span_delay;
-use crate::trace::Queue;
+use super::{
+    otlp::span_delay,
+    spans::{Failure, SpanExporter},
+};
+use crate::trace::{Batch, Fate, Queue};
 
 /// A thread with a runtime of its own, on which exporters have their connections.
 #[derive(Debug)]
@@ -27,9 +29,9 @@ pub(super) struct Exports {
 impl Exports {
     /// Starts the thread with this runtime, on which the exporters were built. Spans go from the queue to
     /// their exporter.
-    pub(super) fn start<E: SpanExporter + 'static>(
+    pub(super) fn start(
         spans: Arc<Queue>,
-        exporter: E,
+        exporter: SpanExporter,
         runtime: runtime::Runtime,
         flush_timeout: Duration,
     ) -> anyhow::Result<Self> {
@@ -56,9 +58,8 @@ impl Exports {
         self.stop.cancel();
         let until = Instant::now() + self.flush_timeout;
         if timeout_at(until, self.ended.cancelled()).await.is_err() {
-            let (waiting, dropped) = (self.spans.len(), self.spans.dropped());
             let reason = "the collector did not take the last ones in time";
-            warn!(reason, waiting, dropped, "spans were lost");
+            warn!(reason, spans = self.spans.unsettled(), "spans were lost");
         }
     }
 }
@@ -70,7 +71,7 @@ pub(super) fn runtime() -> anyhow::Result<runtime::Runtime> {
 }
 
 /// Exports what comes until it is to stop, and then what is left.
-async fn export<E: SpanExporter>(queue: &Queue, exporter: &E, stop: &CancellationToken) {
+async fn export(queue: &Queue, exporter: &SpanExporter, stop: &CancellationToken) {
     let delay = span_delay();
     let mut told = 0;
     loop {
@@ -79,19 +80,13 @@ async fn export<E: SpanExporter>(queue: &Queue, exporter: &E, stop: &Cancellatio
             () = stop.cancelled() => {}
         }
         let stopping = stop.is_cancelled();
-        let batch = queue.take();
-        let count = batch.len();
-        let mut reason = "the queue was full";
-        if count > 0
-            && let Err(error) = exporter.export(batch).await
-        {
-            queue.lost(count);
-            reason = why(&error);
+        if let Some(batch) = queue.take() {
+            export_batch(queue, exporter, &batch).await;
         }
-        let dropped = queue.dropped();
+        let dropped = queue.count(Fate::QueueFull);
         if dropped > told {
             let spans = dropped - told;
-            warn!(reason, spans, "spans were lost");
+            warn!(reason = "the queue was full", spans, "spans were lost");
             told = dropped;
         }
         if stopping && queue.is_empty() {
@@ -100,10 +95,25 @@ async fn export<E: SpanExporter>(queue: &Queue, exporter: &E, stop: &Cancellatio
     }
 }
 
-/// Why, without the text of the collector: it may quote what it was sent.
-fn why(error: &OTelSdkError) -> &'static str {
-    match error {
-        OTelSdkError::Timeout(_) => "the collector did not answer in time",
-        _ => "the collector refused them, or was not there",
+async fn export_batch(queue: &Queue, exporter: &SpanExporter, batch: &Batch) {
+    match exporter.export(batch).await {
+        Ok(rejected) => {
+            let rejected = rejected.min(batch.spans);
+            queue.add(Fate::Exported, batch.spans - rejected);
+            queue.add(Fate::Rejected, rejected);
+            if rejected > 0 {
+                let reason = "the collector did not want them";
+                warn!(reason, spans = rejected, "spans were lost");
+            }
+        }
+        Err(Failure { fate, cause, .. }) => {
+            queue.add(fate, batch.spans);
+            let reason = match fate {
+                Fate::TimedOut => "the collector did not answer in time",
+                Fate::Unreachable => "the collector cannot be reached",
+                _ => "the collector refused them",
+            };
+            warn!(reason, cause, spans = batch.spans, "spans were lost");
+        }
     }
 }

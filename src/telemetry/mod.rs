@@ -7,16 +7,17 @@ mod log;
 mod metrics;
 mod otlp;
 mod resource;
+mod spans;
 
 use std::sync::Arc;
 
 pub use self::{
     config::{Compression, Config, LogFormat, Protocol},
     metrics::{push_last, registry},
-    otlp::{collector, probe},
+    otlp::collector,
 };
-use self::{export::Exports, log::Filter, otlp::Signal};
-use crate::trace::{Queue, Tracer};
+use self::{export::Exports, log::Filter, otlp::Signal, spans::SpanExporter};
+use crate::trace::{Batch, Queue, Tracer};
 
 /// The telemetry of this process, running.
 #[derive(Debug)]
@@ -43,7 +44,7 @@ pub fn export(config: &Config) -> anyhow::Result<Telemetry> {
     if otlp::is_on(config, Signal::Traces) {
         let runtime = export::runtime()?;
         let entered = runtime.enter();
-        let exporter = otlp::span_exporter(config, &resource::resource(config))?;
+        let exporter = SpanExporter::new(config, &resource::resource(config))?;
         drop(entered);
         let spans = Arc::new(Queue::new(otlp::span_queue(config)));
         queue = Some(Arc::clone(&spans));
@@ -58,6 +59,15 @@ pub fn export(config: &Config) -> anyhow::Result<Telemetry> {
         tracer: Arc::new(tracer),
         exports,
     })
+}
+
+/// Exports no span at all: whether the collector takes what we would export.
+pub async fn probe(config: &Config) -> anyhow::Result<()> {
+    let exporter = SpanExporter::new(config, &resource::resource(config))?;
+    let exported = exporter.export(&Batch::default()).await;
+    exported
+        .map(drop)
+        .map_err(|failure| anyhow::anyhow!(failure.cause))
 }
 
 impl Telemetry {

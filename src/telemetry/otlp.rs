@@ -7,9 +7,9 @@ use std::{env, fs, path::Path, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry_otlp::{
-    self as otlp, MetricExporter, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig,
+    self as otlp, MetricExporter, WithExportConfig, WithHttpConfig, WithTonicConfig,
 };
-use opentelemetry_sdk::Resource;
+use percent_encoding::percent_decode_str;
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
 use super::{Compression, Config, Protocol, http_client::HttpClient};
@@ -66,12 +66,42 @@ pub fn collector(config: &Config) -> Option<(String, Protocol)> {
     Some((endpoint, protocol(config, signal)))
 }
 
-/// Exports no span at all: whether the collector takes what we would export.
-pub async fn probe(config: &Config) -> anyhow::Result<()> {
-    use opentelemetry_sdk::trace::SpanExporter as _;
+/// Where it goes, whole.
+fn endpoint(config: &Config, signal: Signal, protocol: Protocol) -> String {
+    let own = format!("OTEL_EXPORTER_OTLP_{}_ENDPOINT", signal.word());
+    let is_whole = config.otlp_endpoint.is_none() && variable(&own).is_some();
+    let url = config.otlp_endpoint.clone();
+    let url = url.or_else(|| signal.variable("ENDPOINT"));
+    let url = url.unwrap_or_default();
+    match protocol {
+        Protocol::Http if is_whole => url,
+        Protocol::Http => format!("{}/{}", url.trim_end_matches('/'), signal.path()),
+        Protocol::Grpc if url.contains("://") => url,
+        Protocol::Grpc => {
+            let plain = signal.variable("INSECURE");
+            let plain = plain.is_some_and(|plain| plain.eq_ignore_ascii_case("true"));
+            format!("{}://{url}", if plain { "http" } else { "https" })
+        }
+    }
+}
 
-    let exporter = span_exporter(config, &Resource::builder_empty().build())?;
-    Ok(exporter.export(Vec::new()).await?)
+fn compression(config: &Config, signal: Signal) -> Compression {
+    let variable = || signal.variable("COMPRESSION");
+    config
+        .otlp_compression
+        .unwrap_or_else(|| match variable().as_deref() {
+            Some("gzip") => Compression::Gzip,
+            _ => Compression::None,
+        })
+}
+
+fn timeout(config: &Config, signal: Signal) -> Duration {
+    let variable = || {
+        let ms = signal.variable("TIMEOUT")?.trim().parse().ok()?;
+        Some(Duration::from_millis(ms))
+    };
+    let timeout = config.otlp_timeout.or_else(variable);
+    timeout.unwrap_or(Duration::from_secs(10))
 }
 
 fn protocol(config: &Config, signal: Signal) -> Protocol {
@@ -110,26 +140,12 @@ pub(super) fn span_delay() -> Duration {
     Duration::from_millis(variable.unwrap_or(1_000))
 }
 
-/// The exporter of spans. Must be built on the runtime that is to run its connections.
-pub(super) fn span_exporter(config: &Config, resource: &Resource) -> anyhow::Result<SpanExporter> {
-    use opentelemetry_sdk::trace::SpanExporter as _;
-
-    let way = Way::new(config, Signal::Traces)?;
-    let builder = SpanExporter::builder();
-    let mut exporter = match way.protocol {
-        Protocol::Grpc => way.grpc(builder.with_tonic())?.build()?,
-        Protocol::Http => way.http(builder.with_http())?.build()?,
-    };
-    exporter.set_resource(resource);
-    Ok(exporter)
-}
-
 /// The exporter of metrics. Must be built on the runtime that is to run its connections.
 pub(super) fn metric_exporter(config: &Config) -> anyhow::Result<MetricExporter> {
     let way = Way::new(config, Signal::Metrics)?;
     let builder = MetricExporter::builder();
     Ok(match way.protocol {
-        Protocol::Grpc => way.grpc(builder.with_tonic())?.build()?,
+        Protocol::Grpc => way.grpc(builder.with_tonic()).build()?,
         Protocol::Http => way.http(builder.with_http())?.build()?,
     })
 }
@@ -148,30 +164,30 @@ pub(super) fn check(config: &Config, field: Field<'_>) -> Option<()> {
 }
 
 /// The settings for one signal, resolved.
-struct Way {
-    endpoint: Option<String>,
-    protocol: Protocol,
+pub(super) struct Way {
+    pub(super) endpoint: String,
+    pub(super) protocol: Protocol,
+    pub(super) compression: Compression,
+    pub(super) timeout: Duration,
+    pub(super) pem: Pem,
+    /// Those of the settings.
     headers: HeaderMap,
-    compression: Option<Compression>,
-    pem: Pem,
-    timeout: Option<Duration>,
+    signal: Signal,
 }
 
 impl Way {
-    fn new(config: &Config, signal: Signal) -> anyhow::Result<Self> {
+    pub(super) fn new(config: &Config, signal: Signal) -> anyhow::Result<Self> {
         let violations = Violations::default();
         let field = violations.root();
         let protocol = protocol(config, signal);
         let way = Self {
-            endpoint: config.otlp_endpoint.as_ref().map(|url| match protocol {
-                Protocol::Grpc => url.clone(),
-                Protocol::Http => format!("{}/{}", url.trim_end_matches('/'), signal.path()),
-            }),
+            endpoint: endpoint(config, signal, protocol),
             protocol,
             headers: headers(config, field).unwrap_or_default(),
-            compression: config.otlp_compression,
+            compression: compression(config, signal),
             pem: Pem::read(config, signal, field).unwrap_or_default(),
-            timeout: config.otlp_timeout,
+            timeout: timeout(config, signal),
+            signal,
         };
         match violations.into_vec().first() {
             None => Ok(way),
@@ -179,17 +195,30 @@ impl Way {
         }
     }
 
-    fn common<B: WithExportConfig>(&self, mut builder: B) -> B {
-        if let Some(endpoint) = &self.endpoint {
-            builder = builder.with_endpoint(endpoint);
-        }
-        if let Some(timeout) = self.timeout {
-            builder = builder.with_timeout(timeout);
-        }
-        builder
+    /// The headers of the settings, and those of the variables that they leave.
+    pub(super) fn all_headers(&self) -> HeaderMap {
+        let text = self.signal.variable("HEADERS").unwrap_or_default();
+        let lines = text.split(',').map(str::trim);
+        let mut headers: HeaderMap = lines.filter_map(encoded_header).collect();
+        headers.extend(self.headers.clone());
+        headers
     }
 
-    fn grpc<B: WithExportConfig + WithTonicConfig>(&self, builder: B) -> anyhow::Result<B> {
+    /// How to trust it, where it is to be encrypted.
+    pub(super) fn tls_for_grpc(&self) -> Option<ClientTlsConfig> {
+        let scheme = self.endpoint.split(':').next()?;
+        scheme
+            .eq_ignore_ascii_case("https")
+            .then(|| self.pem.for_grpc())
+    }
+
+    fn common<B: WithExportConfig>(&self, builder: B) -> B {
+        builder
+            .with_endpoint(&self.endpoint)
+            .with_timeout(self.timeout)
+    }
+
+    fn grpc<B: WithExportConfig + WithTonicConfig>(&self, builder: B) -> B {
         let headers = self.headers.clone();
         let mut builder = self
             .common(builder)
@@ -202,13 +231,13 @@ impl Way {
                 *request.metadata_mut() = tonic::metadata::MetadataMap::from_headers(all);
                 Ok(request)
             });
-        if let Some(Compression::Gzip) = self.compression {
+        if self.compression == Compression::Gzip {
             builder = builder.with_compression(otlp::Compression::Gzip);
         }
-        if let Some(tls) = self.pem.for_grpc() {
+        if let Some(tls) = self.tls_for_grpc() {
             builder = builder.with_tls_config(tls);
         }
-        Ok(builder)
+        builder
     }
 
     fn http<B: WithExportConfig + WithHttpConfig>(&self, builder: B) -> anyhow::Result<B> {
@@ -217,7 +246,7 @@ impl Way {
             .common(builder)
             .with_protocol(otlp::Protocol::HttpBinary)
             .with_http_client(client);
-        if let Some(Compression::Gzip) = self.compression {
+        if self.compression == Compression::Gzip {
             builder = builder.with_compression(otlp::Compression::Gzip);
         }
         Ok(builder)
@@ -261,18 +290,15 @@ impl Pem {
         Some(Self { ca: ca?, identity })
     }
 
-    fn for_grpc(&self) -> Option<ClientTlsConfig> {
-        if self.ca.is_none() && self.identity.is_none() {
-            return None;
-        }
+    fn for_grpc(&self) -> ClientTlsConfig {
         let tls = match &self.ca {
             Some(ca) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca)),
             None => ClientTlsConfig::new().with_enabled_roots(),
         };
-        Some(match &self.identity {
+        match &self.identity {
             Some((cert, key)) => tls.identity(Identity::from_pem(cert, key)),
             None => tls,
-        })
+        }
     }
 }
 
@@ -325,6 +351,13 @@ fn header(line: &str) -> Option<(HeaderName, HeaderValue)> {
     let mut value = HeaderValue::try_from(value.trim()).ok()?;
     value.set_sensitive(true);
     Some((name, value))
+}
+
+/// One of a variable: its value may be percent-encoded. What is none is left out.
+fn encoded_header(line: &str) -> Option<(HeaderName, HeaderValue)> {
+    let (name, value) = line.split_once('=')?;
+    let value = percent_decode_str(value.trim()).decode_utf8().ok()?;
+    header(&format!("{name}={value}"))
 }
 
 /// A variable of the environment. One that is empty counts as not set, as OpenTelemetry has it.

@@ -2,18 +2,18 @@
 //! anything.
 
 use http::HeaderMap;
-use opentelemetry::{KeyValue, baggage::BaggageExt, propagation::TextMapPropagator};
+use opentelemetry::{baggage::BaggageExt, propagation::TextMapPropagator};
 use opentelemetry_http::HeaderExtractor;
 use opentelemetry_sdk::propagation::BaggagePropagator;
 
-use super::Span;
+use super::{Span, tracer::BAGGAGE};
 
 /// Longest value that is recorded, in bytes.
 const MAX_VALUE: usize = 128;
 
 /// Records the values of these keys.
 pub(super) fn record(span: &Span, keys: &[String], headers: &HeaderMap) {
-    if keys.is_empty() || !headers.contains_key("baggage") {
+    if keys.is_empty() || !headers.contains_key(BAGGAGE) {
         return;
     }
     let context = BaggagePropagator::new().extract(&HeaderExtractor(headers));
@@ -23,7 +23,7 @@ pub(super) fn record(span: &Span, keys: &[String], headers: &HeaderMap) {
             if let Some(value) = baggage.get(key) {
                 let value = value.as_str();
                 let value = &value[..value.floor_char_boundary(MAX_VALUE)];
-                span.add(KeyValue::new(format!("baggage.{key}"), value.to_owned()));
+                span.set(&format!("baggage.{key}"), value);
             }
         }
     });

@@ -10,7 +10,7 @@ use std::{
 
 use pin_project_lite::pin_project;
 
-use super::Span;
+use super::{Data, Span};
 
 thread_local! {
     static CURRENT: RefCell<Span> = const { RefCell::new(Span::NONE) };
@@ -24,6 +24,11 @@ pub fn current() -> Span {
 /// Whether the current span is recorded: for what costs something to say.
 pub fn is_recording() -> bool {
     look(Span::is_recording).unwrap_or_default()
+}
+
+/// Tells the current span what is known of it, where it is recorded.
+pub fn record(tell: impl FnOnce(&mut Data)) {
+    look(|span| span.record(tell));
 }
 
 /// Looks at the current span. Not while it is being exchanged, nor when the thread is about to end.

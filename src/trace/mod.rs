@@ -10,16 +10,16 @@
 mod baggage;
 mod current;
 mod ids;
+mod otlp;
 mod queue;
 mod span;
 mod tracer;
 
-pub use opentelemetry::{KeyValue, Value, trace::SpanKind};
-
 pub use self::{
-    current::{Scope, current, in_scope, is_recording},
+    current::{Scope, current, in_scope, is_recording, record},
     ids::Ids,
-    queue::Queue,
-    span::{Data, Span},
+    otlp::{Attributes, Value},
+    queue::{Batch, Fate, Queue},
+    span::{Data, Span, SpanKind},
     tracer::{Propagate, Tracer},
 };

@@ -2,15 +2,20 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue};
-use opentelemetry::trace::SpanKind;
+use http::{HeaderMap, HeaderName};
+use opentelemetry::trace::TraceState;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Ids, Queue, Span, baggage,
+    Ids, Queue, Span, SpanKind, baggage,
     span::{Carried, Parent},
 };
+
+// Made once: a name given as text is read anew for each request.
+pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub(super) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+pub(super) const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 
 /// How much of a trace's context Easemob is told.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -64,6 +69,11 @@ impl Tracer {
         }
     }
 
+    /// Where spans end, if any is recorded.
+    pub fn queue(&self) -> Option<&Arc<Queue>> {
+        self.queue.as_ref()
+    }
+
     /// The span of a request that came with these headers. Whether it is recorded is decided here,
     /// for all that follows from it: as the caller has decided, else by the ratio.
     pub fn serve(self: &Arc<Self>, headers: &HeaderMap, name: &'static str) -> Span {
@@ -72,11 +82,12 @@ impl Tracer {
             return span;
         };
         let state = headers
-            .get("tracestate")
-            .and_then(|state| state.to_str().ok());
-        let state = state
-            .and_then(|state| state.parse().ok())
-            .unwrap_or_default();
+            .get(TRACESTATE)
+            .filter(|_| !matches!(parent, Parent::None));
+        let state = state.and_then(|state| state.to_str().ok());
+        // What is none is not spread.
+        let state = state.filter(|state| state.parse::<TraceState>().is_ok());
+        let state = state.map(Arc::from);
         let span = span.recorded(queue, parent, state, SpanKind::Server, name);
         baggage::record(&span, &self.baggage_keys, headers);
         span
@@ -89,7 +100,7 @@ impl Tracer {
 
     fn receive(self: &Arc<Self>, headers: &HeaderMap) -> (Span, Parent) {
         let received = headers
-            .get("traceparent")
+            .get(TRACEPARENT)
             .and_then(|header| Ids::parse(header.as_bytes()));
         let (ids, parent) = match received {
             Some(caller) => (caller.child(), Parent::Remote(caller.span)),
@@ -117,14 +128,14 @@ impl Tracer {
 
     /// What is passed on as it came.
     fn carried(&self, headers: &HeaderMap, has_parent: bool) -> Option<Arc<Carried>> {
-        let header = |name| -> Option<HeaderValue> { headers.get(name).cloned() };
+        let header = |name: HeaderName| headers.get(name).cloned();
         let state = match self.propagate {
             Propagate::None => return None,
             // It belongs to the trace that its `traceparent` names.
-            _ => header("tracestate").filter(|_| has_parent),
+            _ => header(TRACESTATE).filter(|_| has_parent),
         };
         let baggage = match self.propagate {
-            Propagate::TraceAndBaggage => header("baggage"),
+            Propagate::TraceAndBaggage => header(BAGGAGE),
             _ => None,
         };
         (state.is_some() || baggage.is_some()).then(|| Arc::new(Carried { state, baggage }))
@@ -133,6 +144,9 @@ impl Tracer {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+    use opentelemetry_proto::tonic::common::v1::any_value;
+
     use super::*;
 
     fn headers(headers: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -206,12 +220,15 @@ mod tests {
             .with_baggage_keys(["tenant".to_owned(), "absent".to_owned()]);
         let headers = headers(&[("baggage", "user=amy,tenant=blue%20one;ttl=1")]);
         drop(Arc::new(tracer).serve(&headers, "x"));
-        let spans = queue.take();
-        let attributes: Vec<_> = spans[0]
-            .attributes
-            .iter()
-            .map(|pair| format!("{}={}", pair.key, pair.value))
-            .collect();
-        assert_eq!(attributes, ["baggage.tenant=blue one"]);
+        let spans = queue.spans();
+        let [tenant] = &spans[0].attributes[..] else {
+            panic!("{spans:?}")
+        };
+        let value = tenant.value.clone().and_then(|value| value.value);
+        assert_eq!(tenant.key, "baggage.tenant");
+        assert_eq!(
+            value,
+            Some(any_value::Value::StringValue("blue one".to_owned()))
+        );
     }
 }

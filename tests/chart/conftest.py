@@ -10,8 +10,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 CHART = ROOT / "helm/easemob-gateway"
 HELM = ROOT / ".tools/bin/helm"
 SETS = sorted(path.stem for path in (pathlib.Path(__file__).parent / "values").glob("*.yaml"))
-# The newest Kubernetes whose schemas we have.
-KUBERNETES = "1.36"
+# The newest Kubernetes whose schemas we have, and the oldest that the chart is for.
+KUBERNETES, OLDEST = "1.36", "1.30"
 
 
 def helm(*arguments: str, values: str = "") -> subprocess.CompletedProcess:

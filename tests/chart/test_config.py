@@ -7,7 +7,7 @@ import re
 import subprocess
 
 import pytest
-from conftest import ROOT, SETS, manifests, rendered
+from conftest import CHART, ROOT, SETS, manifests, rendered
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -92,3 +92,12 @@ def test_the_check_sees_what_is_wrong_with_callers(tmp_path):
     objects.of("ConfigMap", f"{NAME}-callers")["data"]["callers.toml"] = "[billing]\nidentiti = 'x'\n"
     run = check(objects, tmp_path)
     assert run.returncode == 2 and "billing" in run.stdout + run.stderr
+
+
+def test_the_refusals_count_with_the_gateways_defaults():
+    run = subprocess.run([BINARY, "config", "reference"], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+    counted = re.findall(r'"(max_connections|connection_window_bytes)" (\d+)', (CHART / "templates/_refuse.tpl").read_text())
+    assert len(counted) == 2
+    for name, default in counted:
+        assert f"\n#{name} = {default}\n" in run.stdout, f"{name} has another default"

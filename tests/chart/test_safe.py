@@ -46,8 +46,8 @@ def test_no_secret_is_in_the_config_map_or_in_arguments(objects):
 def test_the_operations_port_is_not_in_the_service_of_callers(objects):
     for each in objects:
         if each["kind"] == "Service" and each["metadata"]["labels"]["app.kubernetes.io/component"] == "gateway":
-            assert [port["name"] for port in each["spec"]["ports"]] == ["grpc"]
-            assert all(port["appProtocol"] == "grpc" for port in each["spec"]["ports"])
+            ports = {(port["name"], port["appProtocol"]) for port in each["spec"]["ports"]}
+            assert ports <= {("grpc", "grpc"), ("grpc-web", "http"), ("grpc-web", "https")}
 
 
 @pytest.mark.parametrize("name", ["all", "redis", "mtls", "sandbox", "istio", "linkerd"])
@@ -66,6 +66,12 @@ def test_the_gateway_alone_reaches_the_sandbox_and_it_reaches_nothing():
     selector = objects.of("Deployment", "gw-easemob-gateway")["spec"]["selector"]
     assert policy["ingress"] == [{"from": [{"podSelector": selector}], "ports": [{"port": 8025}]}]
     assert policy["policyTypes"] == ["Ingress", "Egress"] and "egress" not in policy
+
+
+def test_the_sandbox_has_no_sidecar_that_could_reach_nothing():
+    pod = manifests(rendered("sandbox")).of("Deployment", "gw-easemob-gateway-sandbox")["spec"]["template"]["metadata"]
+    assert pod["labels"]["sidecar.istio.io/inject"] == "false"
+    assert pod["annotations"]["linkerd.io/inject"] == "disabled"
 
 
 def test_the_pod_of_helm_test_gets_through_and_has_no_key_of_the_gateway():
@@ -116,11 +122,24 @@ def test_readiness_is_asked_by_grpc_where_kubelet_can():
 
 
 def test_meshes_repeat_nothing_in_doubt():
-    route = manifests(rendered("istio")).of("VirtualService")["spec"]["http"][0]
-    # Not by a code: tests/python/test_rolling.py shows what comes of that.
-    assert route["retries"]["retryOn"] == "connect-failure,refused-stream"
+    routes = [each["spec"] for each in manifests(rendered("istio")) if each["kind"] == "VirtualService"]
+    for route in routes:
+        (rule,) = route["http"]
+        # Not by a code: tests/python/test_rolling.py shows what comes of that.
+        assert rule["retries"]["retryOn"] == "connect-failure,refused-stream"
+        assert rule["timeout"] == "0s"
+    # Istio has retries of its own for every host without a route.
+    services = [each for each in manifests(rendered("istio")) if each["kind"] == "Service"]
+    called = {each["metadata"]["name"] for each in services if each["spec"]["ports"][0]["name"] == "grpc"}
+    assert {f"{name}.im.svc.cluster.local" for name in called} == {host for route in routes for host in route["hosts"]}
     for each in manifests(rendered("linkerd")):
         assert not any("retry.linkerd.io" in name for name in each["metadata"].get("annotations", {}))
+
+
+def test_the_proxy_of_linkerd_is_a_native_sidecar_in_every_version():
+    pod = manifests(rendered("linkerd")).of("Deployment", "gw-easemob-gateway")["spec"]["template"]["metadata"]
+    for stage in ("", "beta.", "alpha."):
+        assert pod["annotations"][f"config.{stage}linkerd.io/proxy-enable-native-sidecar"] == "true"
 
 
 def test_only_named_identities_may_call_in_a_mesh():

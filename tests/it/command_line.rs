@@ -161,7 +161,7 @@ async fn a_port_that_is_taken_leads_to_another() {
                 "--operations-listen",
                 free,
             ],
-            "--listen and --operations-listen take",
+            "--listen, --operations-listen and --web-listen take",
         ),
     ] {
         let (code, _, said) = run(command().args(words)).await;

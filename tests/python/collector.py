@@ -21,13 +21,15 @@ CONFIG = """
 receivers:
   otlp:
     protocols:
-      grpc: {{endpoint: "{grpc}"}}
-      http: {{endpoint: "{http}"}}
+      grpc: {{endpoint: "{grpc}"{secure}}}
+      http: {{endpoint: "{http}"{secure}}}
 exporters:
   file/traces: {{path: "{folder}/traces.jsonl", flush_interval: 100ms}}
   file/metrics: {{path: "{folder}/metrics.jsonl", flush_interval: 100ms}}
   file/logs: {{path: "{folder}/logs.jsonl", flush_interval: 100ms}}
+{extensions}
 service:
+  extensions: {extension_names}
   telemetry:
     # Its own metrics would want a port of their own.
     metrics: {{level: none}}
@@ -38,17 +40,39 @@ service:
 """
 
 
-class Collector:
-    """A running Collector. `grpc_url` and `http_url` are what an exporter's settings name."""
+# What it asks of those who come, where it has a certificate: a certificate of theirs, and a token.
+SECURE = """, tls: {{cert_file: "{folder}/collector.crt", key_file: "{folder}/collector.key", \
+client_ca_file: "{folder}/ca.crt"}}, auth: {{authenticator: bearertokenauth}}"""
+EXTENSIONS = """
+extensions:
+  bearertokenauth: {{token: "{token}"}}
+"""
 
-    def __init__(self, folder: pathlib.Path, ports: list):
+
+class Collector:
+    """A running Collector. `grpc_url` and `http_url` are what an exporter's settings name.
+
+    With a `token` it speaks TLS, with the files `collector.crt` and `collector.key` in its folder, and serves those alone who
+    have this token and a certificate of `ca.crt`.
+    """
+
+    def __init__(self, folder: pathlib.Path, ports: list, token: str = ""):
         assert BINARY.exists(), f"{BINARY} is missing: `tools/install.sh otelcol` builds it"
         self.folder = folder
         self.addresses = [f"127.0.0.1:{port}" for port in ports]
         grpc, http = self.addresses
-        self.grpc_url, self.http_url = f"http://{grpc}", f"http://{http}"
+        scheme = "https" if token else "http"
+        self.grpc_url, self.http_url = f"{scheme}://{grpc}", f"{scheme}://{http}"
         config = folder / "collector.yaml"
-        config.write_text(CONFIG.format(grpc=grpc, http=http, folder=folder), encoding="utf-8")
+        text = CONFIG.format(
+            grpc=grpc,
+            http=http,
+            folder=folder,
+            secure=SECURE.format(folder=folder) if token else "",
+            extensions=EXTENSIONS.format(token=token) if token else "",
+            extension_names="[bearertokenauth]" if token else "[]",
+        )
+        config.write_text(text, encoding="utf-8")
         self.log = folder / "collector.txt"
         self.command = [BINARY, f"--config=file:{config}"]
         self.start()

@@ -21,6 +21,7 @@ import grpc_tools
 import pytest
 from collector import Collector
 from grpc_tools import protoc
+from playwright.sync_api import sync_playwright
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = ROOT / os.environ.get("EASEMOB_GATEWAY_BIN", "target/debug/easemob-gateway")
@@ -30,6 +31,11 @@ START_SECONDS = 20
 STOP_SECONDS = 20
 # Longer than any answer of a local gateway takes, short enough to end a run that hangs.
 CALL_SECONDS = 10
+
+CHROMIUM = "/usr/bin/chromium"
+# As root, and on a machine that reaches nothing but itself.
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+FLAGS += ["--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required"]
 
 
 def generate(proto: pathlib.Path, out: pathlib.Path) -> None:
@@ -62,12 +68,13 @@ def v1(stub_folder) -> types.SimpleNamespace:
 class Gateway:
     """A running `easemob-gateway dev`, or `serve` where Easemob is somewhere else."""
 
-    def __init__(self, log: pathlib.Path, easemob: str = "", config=None, secure=None, **variables: str):
+    def __init__(self, log: pathlib.Path, easemob: str = "", config=None, secure=None, web_origin="", **variables: str):
         assert BINARY.exists(), f"{BINARY} is missing: `make test` builds it"
-        grpc_port, operations_port, sandbox_port = free_ports(3)
+        grpc_port, operations_port, sandbox_port, web_port = free_ports(4)
         self.target = f"127.0.0.1:{grpc_port}"
         self.operations = f"http://127.0.0.1:{operations_port}"
         self.sandbox = f"http://127.0.0.1:{sandbox_port}"
+        self.web = f"http://127.0.0.1:{web_port}"
         self.log = log
         # Settings of whoever runs the tests stay theirs.
         theirs = ("EASEMOB_GATEWAY", "OTEL_")
@@ -78,6 +85,7 @@ class Gateway:
             f"--operations-listen=127.0.0.1:{operations_port}",
             f"--sandbox-listen=127.0.0.1:{sandbox_port}",
             *([f"--secure={secure}"] if secure else []),
+            *([f"--web-listen=127.0.0.1:{web_port}", f"--web-origin={web_origin}"] if web_origin else []),
         ]
         if easemob:
             command = ["serve", *([f"--config={config}"] if config else [])]
@@ -190,6 +198,15 @@ def channel(gateway):
 @pytest.fixture(scope="session")
 def stub(channel, v1):
     return v1.MessagingServiceStub(channel)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """One for all pages: its driver cannot be started twice."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

@@ -35,7 +35,8 @@ class FaultyEasemob:
 
     def __init__(self, often: int, seconds: float = 0):
         self.often, self.seconds = often, seconds
-        self.faults = itertools.cycle(FAULTS)
+        # A refusal makes a gateway pause: after one of each, it is called again and again for the others.
+        self.faults = itertools.chain(FAULTS, itertools.cycle(fault for fault, acted in FAULTS.items() if acted))
         self.sends = itertools.count(1)
         self.acted, self.played = collections.Counter(), collections.Counter()
         # In a thread of its own from the start: the browser's driver keeps a loop in the main one.

@@ -1,4 +1,4 @@
-"""Callers that send at a rate, each message to somebody of its own, and never try again."""
+"""Callers that send at a rate, each message to somebody of its own, and try again only if they are told to."""
 
 import collections
 import itertools
@@ -15,12 +15,14 @@ Sent = collections.namedtuple("Sent", "user trace outcome")
 
 
 class Load(threading.Thread):
-    """Sends from `start` to `finish`; `deadline(number)` is how many seconds the sender waits."""
+    """Sends from `start` to `finish`; `deadline(number)` is how many seconds the sender waits. With `ids`, each request has one:
+    two loads ask for the same messages.
+    """
 
-    def __init__(self, v1, target: str, rate: float, deadline):
+    def __init__(self, v1, target: str, rate: float, deadline, options=ONCE, ids=False):
         super().__init__(daemon=True)
-        self.v1 = v1
-        self.channels = [grpc.insecure_channel(target, ONCE) for _ in range(CLIENTS)]
+        self.v1, self.ids = v1, ids
+        self.channels = [grpc.insecure_channel(target, options) for _ in range(CLIENTS)]
         self.stubs = [v1.MessagingServiceStub(channel) for channel in self.channels]
         self.rate, self.deadline = rate, deadline
         self.sent = []
@@ -40,7 +42,7 @@ class Load(threading.Thread):
                 users=self.v1.Users(user_ids=[user]), text=self.v1.TextContent(text="hello")
             )
             outcome = self.stubs[number % CLIENTS].SendMessage.future(
-                self.v1.SendMessageRequest(message=message),
+                self.v1.SendMessageRequest(message=message, request_id=user if self.ids else ""),
                 timeout=self.deadline(number),
                 metadata=[("traceparent", f"00-{trace}-{trace[:16]}-01")],
             )

@@ -17,7 +17,7 @@ ALERTS_TEST = ROOT / "tests/chart/alerts_test.yaml"
 DASHBOARD = FILES / "dashboard.json"
 
 # The prefixes of all that the gateway measures.
-OURS = r"\b(?:easemob_gateway|rpc_server|http_client|process_uptime|target_info)\w*"
+OURS = r"\b(?:easemob_gateway|rpc_server|http_client|process_uptime|otel_sdk|target_info)\w*"
 # The series of a histogram.
 SUFFIXES = ("_bucket", "_sum", "_count")
 

@@ -10,25 +10,13 @@ import zlib
 import grpc
 import pytest
 from conftest import CALL_SECONDS, Gateway
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 from test_media import upload_parts
 
-CHROMIUM = "/usr/bin/chromium"
-# As root, and on a machine that reaches nothing but itself.
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-FLAGS += ["--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required"]
 MILLISECONDS = 10_000
 
 FILM = (pathlib.Path(__file__).parent / "data/film.webm").read_bytes()
 TYPES = ["txt", "img", "audio", "video", "file", "loc", "cmd", "custom"]
-
-
-@pytest.fixture(scope="session")
-def browser():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import urllib.request
 
 import grpc
 from collector import EXPORT_SECONDS
-from conftest import BINARY, CALL_SECONDS, START_SECONDS, free_ports
+from conftest import BINARY, CALL_SECONDS, ROOT, START_SECONDS, free_ports
 from faulty import FAULTS, FaultyEasemob
 from fleet import GRACE_SECONDS, Fleet
 from google.rpc import error_details_pb2
@@ -20,6 +20,11 @@ from sidecar import CHART_RETRIES, RETRIES, Envoy
 RATE = 300
 # Messages that a sandbox remembers: half a minute of them.
 KEPT = 10_000
+# The callers' own retries, as docs/clients.md has them.
+RETRYING = [
+    ("grpc.service_config", (ROOT / "proto/easemob/messaging/v1/service_config.json").read_text(encoding="utf-8")),
+    ("grpc.use_local_subchannel_pool", 1),
+]
 SERVER = 2
 SEND = "easemob.messaging.v1.MessagingService/SendMessage"
 
@@ -104,7 +109,8 @@ def test_a_rolling_restart_fails_repeats_and_loses_nothing(tmp_path, v1, collect
             load.start()
             fleet.replace_each(envoy)
             sent = load.finish()
-            print(f"{len(sent)} sends in {time.monotonic() - begin:.1f} s")
+            seconds = time.monotonic() - begin
+            print(f"{len(sent)} sends, {len(sent) / seconds:.0f} a second")
             for pod in fleet.pods:
                 fleet.end(pod, GRACE_SECONDS)
 
@@ -146,13 +152,56 @@ def test_envoys_own_retries_and_a_failing_easemob_repeat_nothing(tmp_path, v1):
     codes = collections.Counter(code(each).name for each in sent)
     print(f"{len(sent)} sends, {repeated} repeated by Envoy, {dict(codes)}, {dict(easemob.played)}")
     # Envoy did repeat what it may, and every fault was met.
-    assert repeated and set(FAULTS) < set(easemob.played)
+    assert repeated and set(FAULTS) < set(easemob.played) and len(easemob.acted) > 1000
     assert not [user for user, times in easemob.acted.items() if times > 1]
     # What the gateway told was true.
     for each in sent:
         times = easemob.acted[each.user]
         assert times or not is_ok(each)
         assert not times or said(each) != "NOT_SENT"
+
+
+@contextlib.contextmanager
+def shared_store(folder):
+    """A Redis, by its URL."""
+    server = ROOT / ".tools/bin/redis-server"
+    assert server.exists(), f"{server} is missing: tools/install.sh redis"
+    (port,) = free_ports(1)
+    command = [server, "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", folder]
+    with (folder / "redis.txt").open("wb") as output:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        yield f"redis://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_what_is_asked_for_twice_by_its_id_goes_once_across_a_rolling_restart(tmp_path, v1):
+    easemob = FaultyEasemob(often=20)
+    try:
+        with shared_store(tmp_path) as redis:
+            store = {"store__kind": "redis", "store__url": redis, "store__answer_timeout": "2s"}
+            fleet = Fleet(tmp_path, easemob.url, apps__shop__timeouts__attempt="1s", **store)
+            with rolling(tmp_path, fleet, RETRIES) as envoy:
+                # Callers and the sidecar both repeat, and every message is asked for twice at that.
+                loads = [Load(v1, envoy.target, RATE / 2, lambda _: CALL_SECONDS, RETRYING, ids=True) for _ in range(2)]
+                for load in loads:
+                    load.start()
+                fleet.replace_each(envoy)
+                sent = [each for load in loads for each in load.finish()]
+                repeated = envoy.counter("upstream_rq_retry")
+    finally:
+        easemob.close()
+
+    replayed = sum(is_ok(each) and each.outcome.result().replayed for each in sent)
+    codes = collections.Counter(code(each).name for each in sent)
+    print(f"{len(sent)} sends, {replayed} replayed, {repeated} repeated by Envoy, {dict(codes)}")
+    assert len(sent) > 1000 and replayed and set(FAULTS) < set(easemob.played)
+    assert not [user for user, times in easemob.acted.items() if times > 1]
+    # No OK is lost, and every error says what became of the message.
+    assert not [each.user for each in sent if is_ok(each) and not easemob.acted[each.user]]
+    assert {said(each) for each in sent if not is_ok(each)} <= {"NOT_SENT", "MAYBE_SENT"}
 
 
 def test_a_process_that_dies_repeats_nothing_with_the_charts_retries(tmp_path, v1):

@@ -3,16 +3,21 @@
 import collections
 import contextlib
 import http.server
+import ipaddress
 import json
+import re
 import signal
 import socket
 import threading
 import time
+import urllib.request
 
 import grpc
 import pytest
-from collector import attributes
-from conftest import CALL_SECONDS, Gateway
+from authority import Authority, as_pem
+from collector import Collector, attributes
+from conftest import CALL_SECONDS, Gateway, free_ports
+from cryptography import x509
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.propagate import inject
 from opentelemetry.sdk.resources import Resource
@@ -23,6 +28,7 @@ from test_media import upload_parts
 # OTLP's numbers for them.
 INTERNAL, SERVER, CLIENT = 1, 2, 3
 ERROR = 2
+TOKEN = "token-of-the-gateway"
 SEND = "easemob.messaging.v1.MessagingService/SendMessage"
 # What the gateway may take for its last spans, by default, and what a busy machine may add.
 FLUSH_SECONDS = 3
@@ -61,6 +67,8 @@ class Answers(http.server.BaseHTTPRequestHandler):
         status = self.server.statuses.pop(0) if self.server.statuses else 200
         if status == 401:
             return self.answer(401, {"error": "unauthorized", "error_description": "Unable to authenticate (OAuth)"})
+        if status != 200:
+            return self.answer(status, {})
         to = json.loads(body)["to"]
         return self.answer(200, {"data": {each: str(index + 1) for index, each in enumerate(to)}})
 
@@ -244,7 +252,7 @@ def test_an_unsampled_caller_is_followed_by_its_id_alone(tmp_path, v1, collector
     assert not spans(collector.requests("traces"))
 
 
-def test_a_canary_in_message_file_and_secrets_is_in_no_span(tmp_path, v1, collector):
+def test_a_canary_in_message_file_and_secrets_is_in_no_span_and_no_metric(tmp_path, v1, collector):
     canary = "kanarienvogel"
     variables = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.grpc_url,
@@ -272,12 +280,128 @@ def test_a_canary_in_message_file_and_secrets_is_in_no_span(tmp_path, v1, collec
     # All that was done is there …
     done = {SEND, "send part", "upload file", "POST /chatfiles", "download file", "GET /chatfiles/{uuid}", "_OTHER"}
     collector.until("traces", lambda requests: done <= {span.name for span in spans(requests)})
+    collector.until("metrics", lambda requests: requests)
     (upload,) = [span for span in spans(collector.requests("traces")) if span.name == "upload file"]
     assert upload.events == ["upload.progress"]
     # … and nothing of what it was about.
-    everything = (collector.folder / "traces.jsonl").read_text() + gateway.log.read_text()
+    exported = [(collector.folder / f"{signal}.jsonl").read_text() for signal in ("traces", "metrics")]
+    everything = "".join(exported) + gateway.log.read_text()
     for secret in (canary, stored.ref.secret, stored.ref.uuid):
         assert secret and secret not in everything
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return Authority("collectors and gateways")
+
+
+@pytest.fixture
+def secure_collector(tmp_path, authority):
+    """One that speaks TLS and serves those alone who have a certificate and a token."""
+    server = authority.issue(x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
+    client = authority.issue(x509.DNSName("gateway"))
+    stranger = Authority("somebody else")
+    files = {
+        "collector.crt": server.certificate,
+        "collector.key": server.key,
+        "gateway.crt": client.certificate,
+        "gateway.key": client.key,
+        "ca.crt": as_pem(authority.certificate),
+        "another-ca.crt": as_pem(stranger.certificate),
+        "headers": f"authorization=Bearer {TOKEN}\n".encode(),
+        "wrong-headers": b"authorization=Bearer guessed\n",
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    collector = Collector(tmp_path, free_ports(2), token=TOKEN)
+    yield collector
+    collector.kill()
+
+
+def secure_settings(collector, protocol, **files):
+    """What it takes to be served by the secure one, but for these files."""
+    files = {"CA_FILE": "ca.crt", "CERT_FILE": "gateway.crt", "KEY_FILE": "gateway.key", "HEADERS_FILE": "headers"} | files
+    settings = {f"OTLP_{name}": str(collector.folder / file) for name, file in files.items()}
+    settings |= {"OTLP_PROTOCOL": protocol, "OTLP_COMPRESSION": "gzip"}
+    return {f"EASEMOB_GATEWAY__TELEMETRY__{name}": value for name, value in settings.items()}
+
+
+def metric(gateway, name):
+    """The values of a metric, by its labels as they are written."""
+    with urllib.request.urlopen(f"{gateway.operations}/metrics", timeout=CALL_SECONDS) as answer:
+        page = answer.read().decode()
+    found = re.findall(rf"^{name}(?:{{(.*?)}})? (\S+)$", page, re.MULTILINE)
+    return {labels: float(value) for labels, value in found}
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_a_collector_behind_tls_and_a_token_gets_traces_and_metrics(tmp_path, v1, secure_collector, easemob, protocol):
+    collector = secure_collector
+    endpoint = collector.grpc_url if protocol == "grpc" else collector.http_url
+    with traced_gateway(tmp_path, easemob, endpoint, **secure_settings(collector, protocol)) as gateway:
+        with gateway.channel() as channel:
+            v1.MessagingServiceStub(channel).SendMessage(text_to(v1, "amy"), timeout=CALL_SECONDS)
+        assert gateway.terminate() == 0
+    collector.until("traces", lambda requests: any(span.name == SEND for span in spans(requests)))
+    collector.until("metrics", lambda requests: requests)
+    assert "lost" not in gateway.log.read_text()
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_what_the_standard_variables_say_reaches_a_collector_behind_tls(
+    tmp_path, v1, secure_collector, easemob, protocol
+):
+    collector = secure_collector
+    folder = collector.folder
+    variables = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.grpc_url if protocol == "grpc" else collector.http_url,
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc" if protocol == "grpc" else "http/protobuf",
+        "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip",
+        "OTEL_EXPORTER_OTLP_HEADERS": f"authorization=Bearer%20{TOKEN}",
+        "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE": f"{folder}/gateway.crt",
+        "OTEL_EXPORTER_OTLP_CLIENT_KEY": f"{folder}/gateway.key",
+        # Where no authority is named, those of the system are trusted; here that is ours.
+        "SSL_CERT_FILE": f"{folder}/ca.crt",
+    }
+    gateway = Gateway(tmp_path / "gateway.txt", easemob=easemob.url, **variables)
+    try:
+        with gateway.channel() as channel:
+            v1.MessagingServiceStub(channel).SendMessage(text_to(v1, "amy"), timeout=CALL_SECONDS)
+        assert gateway.terminate() == 0
+    finally:
+        gateway.kill()
+    collector.until("traces", lambda requests: any(span.name == SEND for span in spans(requests)))
+    collector.until("metrics", lambda requests: requests)
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+@pytest.mark.parametrize(
+    ("files", "error_type", "cause"),
+    [
+        ({"CA_FILE": "another-ca.crt"}, "connection", r"invalid peer certificate: UnknownIssuer"),
+        ({"HEADERS_FILE": "wrong-headers"}, "rejected", r"the collector answered (Unauthenticated|401)"),
+    ],
+    ids=["foreign certificate", "wrong token"],
+)
+def test_a_collector_that_is_not_trusted_or_does_not_trust_costs_spans_and_says_why(
+    tmp_path, v1, secure_collector, easemob, protocol, files, error_type, cause
+):
+    collector = secure_collector
+    endpoint = collector.grpc_url if protocol == "grpc" else collector.http_url
+    settings = secure_settings(collector, protocol, **files)
+    with traced_gateway(tmp_path, easemob, endpoint, **settings) as gateway:
+        with gateway.channel() as channel:
+            stub = v1.MessagingServiceStub(channel)
+            for _ in range(10):
+                assert stub.SendMessage(text_to(v1, "amy"), timeout=CALL_SECONDS).accepted
+        exported = "otel_sdk_exporter_span_exported_total"
+        until(lambda: metric(gateway, exported).get(f'error_type="{error_type}"', 0) > 0)
+        lost = [line for line in lines(gateway) if line["message"] == "spans were lost"]
+        assert lost and all(re.search(cause, line["cause"]) for line in lost)
+        assert gateway.terminate() == 0
+    assert not collector.requests("traces")
+    log = gateway.log.read_text()
+    assert TOKEN not in log and "guessed" not in log
 
 
 class Collectors:
@@ -322,6 +446,11 @@ def test_a_collector_that_fails_costs_spans_and_nothing_else(tmp_path, v1, colle
                 # Far more spans than there is room for; every send is answered.
                 for _ in range(queue):
                     assert stub.SendMessage(text_to(v1, "amy"), timeout=CALL_SECONDS).accepted
+            # One batch waits for its answer, the queue is full, and the rest is dropped and counted.
+            if collector is Collectors.silent:
+                assert metric(gateway, "otel_sdk_processor_span_queue_size")[""] == queue
+                dropped = metric(gateway, "otel_sdk_processor_span_processed_total")
+                assert dropped['error_type="queue_full"'] >= queue
             begin = time.monotonic()
             assert gateway.terminate() == 0
             assert time.monotonic() - begin < FLUSH_SECONDS + SLACK_SECONDS
@@ -383,6 +512,69 @@ def test_what_is_logged_changes_with_sighup_and_each_line_has_its_trace(tmp_path
         finally:
             gateway.kill()
             easemob.shutdown()
+
+
+def test_lines_that_repeat_themselves_are_written_ten_times(tmp_path, v1):
+    with Easemob(*[500] * 30) as easemob:
+        gateway = Gateway(tmp_path / "gateway.txt", easemob=easemob.url)
+        try:
+            with gateway.channel() as channel:
+                stub = v1.MessagingServiceStub(channel)
+                for _ in range(30):
+                    with pytest.raises(grpc.RpcError):
+                        stub.SendMessage(text_to(v1, "amy"), timeout=CALL_SECONDS)
+            assert gateway.terminate() == 0
+        finally:
+            gateway.kill()
+            easemob.shutdown()
+    written = [line for line in lines(gateway) if line.get("reason") == "OUTCOME_UNKNOWN"]
+    # On a machine so slow that it takes longer than the 10 s that they are counted in, once more.
+    assert 10 <= len(written) < 30
+    assert len(written) == 10 or any(line.get("suppressed", 0) > 0 for line in written)
+
+
+def test_the_standard_variables_name_size_and_sample(tmp_path, v1, collector, easemob):
+    variables = {
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": collector.grpc_url,
+        "OTEL_SERVICE_NAME": "messages",
+        "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=test",
+        "OTEL_BSP_MAX_QUEUE_SIZE": "77",
+        "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+        "OTEL_TRACES_SAMPLER_ARG": "0",
+    }
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    sampled = [("traceparent", f"00-{trace}-00f067aa0ba902b7-01")]
+    gateway = Gateway(tmp_path / "gateway.txt", easemob=easemob.url, **variables)
+    try:
+        with gateway.channel() as channel:
+            stub = v1.MessagingServiceStub(channel)
+            for decided in ([], sampled, []):
+                stub.SendMessage(text_to(v1, "amy"), timeout=CALL_SECONDS, metadata=decided)
+        assert metric(gateway, "otel_sdk_processor_span_queue_capacity") == {"": 77}
+        assert gateway.terminate() == 0
+    finally:
+        gateway.kill()
+    found = collector.until("traces", spans)
+    assert {(span.trace, span.service) for span in found} == {(trace, "messages")}
+    (resource,) = {json.dumps(attributes(each["resource"])) for each in resources(collector)}
+    assert json.loads(resource)["deployment.environment.name"] == "test"
+    # The endpoint was that of traces alone.
+    assert not collector.requests("metrics")
+
+
+@pytest.mark.parametrize("off", [{"OTEL_SDK_DISABLED": "true"}, {"OTEL_TRACES_EXPORTER": "none"}], ids=str)
+def test_what_is_switched_off_exports_no_span(tmp_path, v1, collector, easemob, off):
+    with traced_gateway(tmp_path, easemob, collector.grpc_url, **off) as gateway, gateway.channel() as channel:
+        answer, call = v1.MessagingServiceStub(channel).SendMessage.with_call(
+            text_to(v1, "amy"), timeout=CALL_SECONDS
+        )
+        assert answer.accepted and dict(call.initial_metadata())["x-trace-id"]
+        assert gateway.terminate() == 0
+    assert not collector.requests("traces")
+
+
+def resources(collector):
+    return [resource for request in collector.requests("traces") for resource in request["resourceSpans"]]
 
 
 def lines(gateway):

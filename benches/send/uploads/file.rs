@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io::Write,
     path::PathBuf,
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use ring::digest;
@@ -19,12 +20,20 @@ pub(crate) struct Sample {
 impl Sample {
     /// Writes a file of so many MiB.
     pub(crate) fn of_mib(mib: u64) -> anyhow::Result<Self> {
-        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("upload-{mib}.bin"));
-        let mut random = fastrand::Rng::with_seed(mib);
+        Self::of_kib(mib << 10)
+    }
+
+    /// Writes a file of so many KiB, a multiple of 64.
+    pub(crate) fn of_kib(kib: u64) -> anyhow::Result<Self> {
+        static FILES: AtomicU64 = AtomicU64::new(0);
+        let number = FILES.fetch_add(1, Ordering::Relaxed);
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+        let path = folder.join(format!("upload-{kib}-{number}.bin"));
+        let mut random = fastrand::Rng::with_seed(kib);
         let mut file = File::create(&path)?;
         let mut hash = digest::Context::new(&digest::SHA256);
-        let mut block = vec![0; 1 << 20];
-        for _ in 0..mib {
+        let mut block = vec![0; 64 << 10];
+        for _ in 0..kib / 64 {
             random.fill(&mut block);
             hash.update(&block);
             file.write_all(&block)?;
@@ -33,7 +42,7 @@ impl Sample {
         let sum = sum.as_ref().iter().map(|byte| format!("{byte:02x}"));
         Ok(Self {
             path,
-            size: mib << 20,
+            size: kib << 10,
             sha256: sum.collect(),
         })
     }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::ensure;
 
-use super::{KIB, Setting, file, gateway, way::uploads};
-use crate::{peer::Peer, sink};
+use super::{CHUNKS, KIB, Setting, file, gateway, way::uploads};
+use crate::{gateway::Policies, peer::Peer, sink};
 
 /// Uploads at once while Easemob stalls.
 pub(crate) const STALLED: usize = 100;
@@ -47,4 +47,16 @@ pub(crate) async fn of_stalled(
     ensure!(outcome.stored == 0, "the sink took {}", outcome.stored);
     ensure!(refused.contains("stopped taking"), "refused: {refused}");
     Ok((gateway.peak_memory()? - before) / KIB / STALLED as u64)
+}
+
+/// The most memory, in bytes, that the gateway with everything on has while a hundred upload at once.
+pub(crate) async fn of_hundred(sink: &Peer, manner: &str) -> anyhow::Result<u64> {
+    let file = file::Sample::of_mib(10)?;
+    sink::ask(sink.address, &format!("/files/{manner}")).await?;
+    let stall = humantime::format_duration(STALL).to_string();
+    // The client of the uploads has no key.
+    let policies = Policies::EVERYTHING.with_callers(0);
+    let gateway = policies.start_with(sink, &[("MEDIA__STALL_TIMEOUT", stall)], None)?;
+    uploads(&gateway, &file, CHUNKS[1], STALLED)?;
+    gateway.peak_memory()
 }

@@ -1,6 +1,10 @@
 //! The ways by which a file gets into the sink, and what one upload costs each process on the way.
 
-use std::{env, fmt, process::Command};
+use std::{
+    env, fmt,
+    process::{Command, Output, Stdio},
+    time::Instant,
+};
 
 use anyhow::{Context, bail, ensure};
 
@@ -29,9 +33,14 @@ pub(crate) struct Sample {
 }
 
 impl Way<'_> {
-    /// Uploads the file once.
+    /// Uploads the file, so many times at once.
     #[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^52")]
-    pub(crate) async fn upload(self, file: &file::Sample, sink: &Peer) -> anyhow::Result<Sample> {
+    pub(crate) async fn upload(
+        self,
+        file: &file::Sample,
+        times: usize,
+        sink: &Peer,
+    ) -> anyhow::Result<Sample> {
         let cpu = || {
             let server = match self {
                 Self::Curl => Ok(std::time::Duration::ZERO),
@@ -41,9 +50,9 @@ impl Way<'_> {
         };
         let before = cpu()?;
         let seconds = match self {
-            Self::Curl => curl(file, sink)?,
+            Self::Curl => curl(file, times, sink)?,
             Self::Bare(server, chunk) | Self::Gateway(server, chunk) => {
-                let outcome = uploads(server, file, chunk, 1)?;
+                let outcome = uploads(server, file, chunk, times)?;
                 if let Some(refused) = outcome.refused {
                     bail!("an upload was refused: {refused}");
                 }
@@ -51,7 +60,7 @@ impl Way<'_> {
             }
         };
         let after = cpu()?;
-        let gib = file.size as f64 / f64::from(1 << 30);
+        let gib = times as f64 * file.size as f64 / f64::from(1 << 30);
         let cost = |at: usize| (after[at] - before[at]).as_secs_f64() / gib;
         Ok(Sample {
             mib_per_second: 1024.0 * gib / seconds,
@@ -69,7 +78,7 @@ impl Way<'_> {
     /// Uploads the file once, and has the sink hash what comes.
     pub(crate) async fn prove(self, file: &file::Sample, sink: &Peer) -> anyhow::Result<()> {
         sink::ask(sink.address, "/files/hash").await?;
-        self.upload(file, sink).await?;
+        self.upload(file, 1, sink).await?;
         if !self.reaches_sink() {
             return Ok(());
         }
@@ -101,25 +110,43 @@ pub(crate) fn uploads(
     client.args(["--role=upload", &gateway.address.to_string()]);
     client.args([&times.to_string(), &chunk.to_string()]);
     client.args([&file.path(), &file.sha256]);
-    Ok(serde_json::from_str(&run(client)?)?)
+    Ok(serde_json::from_str(&said(
+        "the client",
+        &client.output()?,
+    )?)?)
 }
 
-fn curl(file: &file::Sample, sink: &Peer) -> anyhow::Result<f64> {
+/// Seconds that it takes curl, from the first one's start to the last one's end where there are several.
+fn curl(file: &file::Sample, times: usize, sink: &Peer) -> anyhow::Result<f64> {
+    let begin = Instant::now();
+    let curls = (0..times).map(|_| curl_once(file, sink).spawn());
+    let curls = curls.collect::<Result<Vec<_>, _>>();
+    let curls = curls.context("cannot start curl: tools/install.sh curl")?;
+    let mut seconds = 0.0;
+    for curl in curls {
+        seconds = said("curl", &curl.wait_with_output()?)?.parse()?;
+    }
+    match times {
+        // Without the time of its own start.
+        1 => Ok(seconds),
+        _ => Ok(begin.elapsed().as_secs_f64()),
+    }
+}
+
+fn curl_once(file: &file::Sample, sink: &Peer) -> Command {
     let mut curl = peer::command("curl", None);
     curl.args(["-q", "--silent", "--show-error", "--fail"]);
     curl.args(["--output", "/dev/null", "--write-out", "%{time_total}"]);
     curl.args(["--header", "authorization: Bearer YWMtbench"]);
     curl.args(["--form", &format!("file=@{}", file.path())]);
     curl.arg(format!("http://{}/acme/shop/chatfiles", sink.address));
-    Ok(run(curl)?.parse()?)
+    curl.stdout(Stdio::piped()).stderr(Stdio::piped());
+    curl
 }
 
-/// Runs a program to its end and gives what it printed.
-fn run(mut program: Command) -> anyhow::Result<String> {
-    let name = program.get_program().display().to_string();
-    let output = program.output();
-    let output = output.with_context(|| format!("cannot start {name}: tools/install.sh curl"))?;
+/// What a program printed that has ended well.
+fn said(name: &str, output: &Output) -> anyhow::Result<String> {
     let errors = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{name} failed: {errors}");
-    Ok(String::from_utf8(output.stdout)?)
+    Ok(String::from_utf8(output.stdout.clone())?)
 }

@@ -2,7 +2,7 @@
 //! stalled upload holds.
 
 use super::{CHUNKS, Sample, Setting, Way, file, gateway, memory, take_turns, to_curl};
-use crate::{report::Spread, sink};
+use crate::{report::Report, sink, spread::Spread};
 
 /// Name of the figure.
 pub(crate) const NAME: &str = "windows";
@@ -19,8 +19,8 @@ const CHOICES: &[[u64; 3]] = &[
     [512, 1024, 64],
 ];
 
-/// Prints a row for each choice.
-pub(crate) async fn measure(quick: bool) -> anyhow::Result<()> {
+/// Writes a row for each choice.
+pub(crate) async fn measure(report: &mut Report, quick: bool) -> anyhow::Result<()> {
     let (mib, rounds) = if quick { (128, 3) } else { (256, 7) };
     let file = file::Sample::of_mib(mib)?;
     let small = file::Sample::of_mib(10)?;
@@ -34,25 +34,30 @@ pub(crate) async fn measure(quick: bool) -> anyhow::Result<()> {
         gateways.map(move |gateway| Way::Gateway(gateway, *chunk))
     });
     let ways: Vec<_> = std::iter::once(Way::Curl).chain(of_gateways).collect();
-    println!("\n{NAME}: one file of {mib} MiB at a time, {rounds} rounds\n");
-    let samples = take_turns(&ways, &file, &sink, rounds).await?;
+    report.heading(format!("{NAME}: one file of {mib} MiB at a time"));
+    let samples = take_turns(&ways, 1, &file, &sink, rounds).await?;
     let (curl, samples) = samples.split_first().expect("curl is the first way");
-    println!(
-        "| stream, connection, frame: KiB | chunk | MiB/s | to curl | CPU s/GiB | KiB stalled |"
-    );
-    println!("| --- | ---: | ---: | ---: | ---: | ---: |");
+    report.columns(&[
+        "stream, connection, frame: KiB",
+        "chunk",
+        "MiB/s",
+        "to curl",
+        "CPU s/GiB",
+        "KiB stalled",
+    ]);
     for (chunk, samples) in CHUNKS.iter().zip(samples.chunks(CHOICES.len())) {
         for (choice, samples) in CHOICES.iter().zip(samples) {
             let column = |of: fn(&Sample) -> f64| Spread::of(samples.iter().map(of));
             let stalled = memory::of_stalled(&small, *chunk, &sink, &settings(*choice)).await?;
             let [stream, connection, frame] = choice;
-            println!(
-                "| {stream}, {connection}, {frame} | {} | {} | {} | {} | {stalled} |",
-                chunk / 1024,
+            report.row(&[
+                format!("{stream}, {connection}, {frame}"),
+                (chunk / 1024).to_string(),
                 column(|s| s.mib_per_second).text(0),
                 to_curl(samples, curl).text(2),
                 column(|s| s.server).text(2),
-            );
+                stalled.to_string(),
+            ]);
         }
     }
     Ok(())

@@ -13,7 +13,10 @@ proxy.istio.io/config: |
 {{- end }}
 {{- if .Values.mesh.linkerd.enabled }}
 linkerd.io/inject: enabled
+# The name since 2.20, and those before it: of 2.19, and of 2.15.
+config.linkerd.io/proxy-enable-native-sidecar: "true"
 config.beta.linkerd.io/proxy-enable-native-sidecar: "true"
+config.alpha.linkerd.io/proxy-enable-native-sidecar: "true"
 config.linkerd.io/shutdown-grace-period: {{ sub .Values.terminationGracePeriodSeconds 5 }}s
 {{- end }}
 {{- end }}

@@ -56,6 +56,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- splitList ":" . | last }}
 {{- end }}
 
+{{/* The port of gRPC-Web, if there is to be one. */}}
+{{- define "easemob-gateway.webPort" -}}
+{{- $web := .Values.config.server.grpc_web | default dict }}
+{{- with get $web "listen" }}{{ include "easemob-gateway.port" . }}{{ end }}
+{{- end }}
+
 {{- define "easemob-gateway.tlsSecret" -}}
 {{- if .Values.tls.certManager.enabled }}
 {{- printf "%s-tls" (include "easemob-gateway.fullname" .) }}

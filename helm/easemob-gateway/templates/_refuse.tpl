@@ -1,13 +1,43 @@
 {{/* Combinations that cannot work, or would work in secret against whoever installs them: each is refused with a sentence. */}}
 
+{{/* Whether a URL has a password in it. */}}
+{{- define "easemob-gateway.hasPassword" -}}
+{{- if regexMatch "^[a-z+]+://[^/@]*:[^/@]+@" (default "" .) }}true{{ end }}
+{{- end }}
+
 {{- define "easemob-gateway.refuse" -}}
 {{- $config := .Values.config }}
 {{- $several := or (gt (int .Values.replicaCount) 1) .Values.autoscaling.enabled }}
 {{- if and $several (ne $config.store.kind "redis") }}
 {{- fail "More than one replica (replicaCount or autoscaling) needs config.store.kind=redis: with the memory store, replicas do not know of each other's requests, so a repeated request could send a message twice, and their quotas add up beyond Easemob's." }}
 {{- end }}
+{{- if .Values.autoscaling.enabled }}
+{{- with .Values.autoscaling }}
+{{- if gt (int .minReplicas) (int .maxReplicas) }}
+{{- fail (printf "autoscaling.minReplicas=%d is more than autoscaling.maxReplicas=%d." (int .minReplicas) (int .maxReplicas)) }}
+{{- end }}
+{{- if not (or .targetCPUUtilizationPercentage .inFlight.enabled) }}
+{{- fail "autoscaling.enabled=true has nothing to scale by: set autoscaling.targetCPUUtilizationPercentage, or autoscaling.inFlight.enabled=true." }}
+{{- end }}
+{{- if and .targetCPUUtilizationPercentage (not (dig "requests" "cpu" "" $.Values.resources)) }}
+{{- fail "autoscaling.targetCPUUtilizationPercentage is a part of resources.requests.cpu, which is not set." }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- range list "listen" "operations_listen" }}
+{{- $address := get $config.server . }}
+{{- if or (hasPrefix "127." $address) (hasPrefix "[::1]" $address) (hasPrefix "localhost:" $address) }}
+{{- fail (printf "config.server.%s=%s is reached from within the pod alone: neither callers nor probes come there. Listen on 0.0.0.0 or [::]." . $address) }}
+{{- end }}
+{{- end }}
+{{- if hasKey $config.server "tls" }}
+{{- fail "config.server.tls is written by the chart: set tls.enabled=true, and tls.existingSecret or tls.certManager." }}
+{{- end }}
 {{- if and (eq $config.store.kind "redis") (not (or .Values.secrets.store.existingSecret .Values.secrets.store.value (get $config.store "url"))) }}
 {{- fail "config.store.kind=redis needs the URL of Redis: name a Secret that holds it in secrets.store.existingSecret, or set secrets.store.value." }}
+{{- end }}
+{{- if include "easemob-gateway.hasPassword" (get $config.store "url") }}
+{{- fail "config.store.url has a password, and would stand in a ConfigMap for everyone to read: put the URL into secrets.store." }}
 {{- end }}
 {{- if not (has $config.auth.mode (list "api_key" "mtls" "none")) }}
 {{- fail (printf "config.auth.mode must say how callers prove who they are: api_key, mtls or none; it is %q." $config.auth.mode) }}
@@ -30,7 +60,13 @@
 {{- if not (or $config.apps .Values.sandbox.enabled) }}
 {{- fail "config.apps is empty: name at least one Easemob app, or set sandbox.enabled=true for a first try without one." }}
 {{- end }}
+{{- if and .Values.sandbox.enabled (hasKey $config.apps "sandbox") }}
+{{- fail "sandbox.enabled=true makes the app sandbox: give config.apps.sandbox another name." }}
+{{- end }}
 {{- range $name, $app := $config.apps }}
+{{- if include "easemob-gateway.hasPassword" (get $app "proxy_url") }}
+{{- fail (printf "config.apps.%s.proxy_url has a password, and would stand in a ConfigMap for everyone to read: set EASEMOB_GATEWAY__APPS__%s__PROXY_URL from a Secret in extraEnv." $name ($name | upper | replace "-" "_")) }}
+{{- end }}
 {{- $secret := get $.Values.secrets.apps $name | default dict }}
 {{- $own := false }}
 {{- range list "client_secret_file" "client_secret_env" "app_certificate_file" "app_certificate_env" }}{{ if get $app . }}{{ $own = true }}{{ end }}{{ end }}
@@ -81,6 +117,11 @@
 {{- end }}
 {{- if and .Values.mesh.istio.enabled .Values.mesh.linkerd.enabled }}
 {{- fail "A pod belongs to one mesh: mesh.istio or mesh.linkerd." }}
+{{- end }}
+{{- range .Values.mesh.istio.principals }}
+{{- if hasPrefix "spiffe://" . }}
+{{- fail (printf "mesh.istio.principals: Istio writes identities without their scheme: %s." (trimPrefix "spiffe://" .)) }}
+{{- end }}
 {{- end }}
 {{- range $name, $_ := .Values.service.annotations }}
 {{- if hasPrefix "retry.linkerd.io/" $name }}

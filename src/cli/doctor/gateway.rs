@@ -120,8 +120,9 @@ fn dated(check: Check<'_>, certificates: &[CertificateDer<'_>], setting: &str) -
 /// Who may call, and whether their keys cross the network in the clear.
 pub(super) fn callers(config: &Config, callers: Option<&Callers>) -> Finding {
     let check = Check::new(SUBJECT, "callers", "to read auth");
-    let (listen, mode) = (config.server.listen, config.auth.mode);
-    let inside = listen.ip().is_loopback();
+    let mode = config.auth.mode;
+    let outside = config.server.beyond_loopback().map(|(_, listen)| listen);
+    let (listen, inside) = (outside.unwrap_or(config.server.listen), outside.is_none());
     let plain = config.server.tls.cert_file.is_none();
     let Some(callers) = callers else {
         return check.skipped("not looked at: the settings are wrong");

@@ -7,14 +7,19 @@ use tokio::net::TcpListener;
 use super::finding::{Check, Fault, Finding};
 use crate::server;
 
-/// Whether both ports are free. Those of a gateway that runs already are in good hands.
+/// Whether the ports are free. Those of a gateway that runs already are in good hands.
 pub(super) async fn check(config: &server::Config) -> Vec<Finding> {
     let runs = is_gateway(config.operations_listen).await;
     let mut found = Vec::new();
-    for (setting, address) in [
-        ("server.listen", config.listen),
-        ("server.operations_listen", config.operations_listen),
-    ] {
+    let ports = [
+        Some(("server.listen", config.listen)),
+        Some(("server.operations_listen", config.operations_listen)),
+        config
+            .grpc_web
+            .listen
+            .map(|listen| ("server.grpc_web.listen", listen)),
+    ];
+    for (setting, address) in ports.into_iter().flatten() {
         let check = Check::new(
             "gateway",
             "port",

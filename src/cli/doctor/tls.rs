@@ -3,10 +3,9 @@
 use std::sync::{Arc, PoisonError};
 
 use rustls::{
-    ClientConfig, RootCertStore,
-    client::{WebPkiServerVerifier, danger::ServerCertVerifier},
+    ClientConfig,
     crypto::ring,
-    pki_types::{CertificateDer, ServerName, pem::PemObject},
+    pki_types::{CertificateDer, ServerName},
 };
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
@@ -18,6 +17,7 @@ use super::{
     noting::{Noting, Seen},
     way::{Host, STEP},
 };
+use crate::easemob;
 
 /// The authorities to trust: PEM and the setting that names it, or none for the system's.
 pub(super) struct Trust<'a> {
@@ -76,22 +76,7 @@ fn prepare(
 ) -> Result<(ClientConfig, ServerName<'static>, Seen), String> {
     let text = |error: &dyn std::error::Error| error.to_string();
     let provider = Arc::new(ring::default_provider());
-    let inner: Arc<dyn ServerCertVerifier> = match trust.pem {
-        None => Arc::new(
-            rustls_platform_verifier::Verifier::new(Arc::clone(&provider))
-                .map_err(|error| format!("the system's authorities cannot be used: {error}"))?,
-        ),
-        Some(pem) => {
-            let mut roots = RootCertStore::empty();
-            for certificate in CertificateDer::pem_slice_iter(pem) {
-                let certificate = certificate.map_err(|_| "it holds no certificate in PEM")?;
-                roots.add(certificate).map_err(|error| text(&error))?;
-            }
-            let builder =
-                WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
-            builder.build().map_err(|error| text(&error))?
-        }
-    };
+    let inner = easemob::verifier(trust.pem)?;
     let seen = Seen::default();
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

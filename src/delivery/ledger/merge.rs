@@ -1,12 +1,12 @@
 //! What is remembered of a message, and what of it is left to be sent.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, mem};
 
 use super::{Run, SENT_BEFORE, STILL_RUNNING, Start, in_doubt, is_ours};
 use crate::{
     delivery::{Accepted, Failed, Sent},
     id::RecipientId,
-    message::Message,
+    message::Target,
     store::{Record, State},
 };
 
@@ -25,14 +25,15 @@ pub(in crate::delivery) struct Remaining {
 }
 
 impl Start {
-    /// Parts what is known from what is left.
-    pub(in crate::delivery) fn remaining(self, message: &Message) -> Remaining {
-        let places = message.target.places();
+    /// Parts what is known from what is left. The recipients are taken out of their target.
+    pub(in crate::delivery) fn remaining(self, target: &mut Target) -> Remaining {
+        let places = target.places();
+        let recipients = mem::take(&mut target.recipients);
         let (run, record) = match self {
             Self::Run(run, None) => {
                 return Remaining {
                     run: Some(run),
-                    recipients: message.target.recipients.clone(),
+                    recipients,
                     places,
                     in_doubt: HashSet::new(),
                     known: Sent::default(),
@@ -48,16 +49,15 @@ impl Start {
             in_doubt: HashSet::new(),
             known: Sent::default(),
         };
-        remaining.take(message, &places, &record);
+        remaining.take(recipients, &places, &record);
         remaining
     }
 }
 
 impl Remaining {
-    fn take(&mut self, message: &Message, places: &[u32], record: &Record) {
+    fn take(&mut self, recipients: Vec<RecipientId>, places: &[u32], record: &Record) {
         let (mut unknown, mut running) = (Vec::new(), Vec::new());
-        for (recipient, place) in message.target.recipients.iter().zip(places) {
-            let recipient = recipient.clone();
+        for (recipient, place) in recipients.into_iter().zip(places) {
             let at = usize::try_from(*place).unwrap_or(usize::MAX);
             match record.recipients.get(at) {
                 Some(State::Accepted {
@@ -94,7 +94,10 @@ impl Remaining {
             known: mut sent,
             ..
         } = self;
-        sent.accepted.extend(rest.accepted);
+        match sent.accepted.is_empty() {
+            true => sent.accepted = rest.accepted,
+            false => sent.accepted.extend(rest.accepted),
+        }
         for Failed {
             recipients,
             failure,

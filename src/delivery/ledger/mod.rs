@@ -127,15 +127,18 @@ impl Request {
             });
             let (running, record) = match (begun, known.take()) {
                 (Ok(Ok(Begun::New(claim))), _) => {
-                    span.event("request_id.claimed", []);
-                    return Ok(Start::Run(Run::new(store, claim), None));
+                    span.event("request_id.claimed", &[]);
+                    let run = Run::new(store, claim, self.recipients);
+                    return Ok(Start::Run(run, None));
                 }
                 (Ok(Ok(Begun::Again(claim, record))), _) => {
-                    span.event("request_id.resumed", []);
-                    return Ok(Start::Run(Run::new(store, claim), Some(record)));
+                    span.event("request_id.resumed", &[]);
+                    let claimed = record.recipients.iter().filter(|state| is_ours(state));
+                    let run = Run::new(store, claim, claimed.count());
+                    return Ok(Start::Run(run, Some(record)));
                 }
                 (Ok(Ok(Begun::Settled(record))), _) => {
-                    span.event("request_id.replayed", []);
+                    span.event("request_id.replayed", &[]);
                     return Ok(Start::Settled(record));
                 }
                 (Ok(Ok(Begun::Running(running, record))), _) => (running, record),
@@ -145,7 +148,7 @@ impl Request {
                 (Ok(Err(error)), None) => return Err(error.into()),
                 (Err(_elapsed), None) => return Err(Failure::DeadlineExceeded),
             };
-            span.event("request_id.joined", []);
+            span.event("request_id.joined", &[]);
             if let Some(other) = running.trace {
                 span.link(other);
             }

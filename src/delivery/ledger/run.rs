@@ -1,8 +1,14 @@
 //! One run of a request: its claim, kept alive while its caller waits.
 
-use std::sync::Arc;
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
-use tokio::time::sleep;
+use tokio::time::timeout;
 
 use super::{CLAIM_LEASE, Held};
 use crate::{
@@ -11,39 +17,46 @@ use crate::{
     store::{Claim, Store, StoredFile},
 };
 
-/// The caller's side of a run. Dropped, it gives back what is not dispatched.
+/// The caller's side of a run. Dropped, it gives back what no part has.
 #[derive(Debug)]
 pub(in crate::delivery) struct Run {
     store: Arc<Store>,
     claim: Claim,
+    /// Recipients that are claimed, and that no part has.
+    left: AtomicUsize,
 }
 
 impl Run {
-    pub(super) fn new(store: &Arc<Store>, claim: Claim) -> Self {
+    /// `claimed`: recipients that it has.
+    pub(super) fn new(store: &Arc<Store>, claim: Claim, claimed: usize) -> Self {
         Self {
             store: Arc::clone(store),
             claim,
+            left: claimed.into(),
         }
     }
 
-    /// A part's hold on its recipients, by their places.
+    /// A part's hold on its recipients, by their places. From now on it is the part that gives them back.
     pub(in crate::delivery) fn hold(&self, places: Vec<u32>, first_byte: FirstByte) -> Held {
+        self.left.fetch_sub(places.len(), Ordering::Relaxed);
         Held::new(&self.store, self.claim, places, first_byte)
     }
 
-    /// Keeps the claim alive while this takes its time.
-    pub(in crate::delivery) async fn keep<T>(&self, work: impl Future<Output = T>) -> T {
-        let renewals = async {
-            loop {
-                sleep(CLAIM_LEASE / 3).await;
+    /// Keeps the claim alive while this takes its time. Pinned, since it is large and would be moved.
+    pub(in crate::delivery) async fn keep<T>(
+        &self,
+        mut work: Pin<&mut impl Future<Output = T>>,
+    ) -> T {
+        loop {
+            match timeout(CLAIM_LEASE / 3, work.as_mut()).await {
+                Ok(done) => return done,
                 // A claim that was lost shows itself where something is to be sent under it.
-                let _kept = self.store.renew(self.claim, CLAIM_LEASE).await;
+                Err(_elapsed) => tokio::select! {
+                    biased;
+                    done = work.as_mut() => return done,
+                    _kept = self.store.renew(self.claim, CLAIM_LEASE) => {}
+                },
             }
-        };
-        tokio::select! {
-            biased;
-            done = work => done,
-            never = renewals => never,
         }
     }
 
@@ -58,6 +71,8 @@ impl Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
-        self.store.drop_claim(self.claim);
+        if *self.left.get_mut() > 0 {
+            self.store.drop_claim(self.claim);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Runs that end in every way, with time paused. A process that is killed runs no destructor and tells
 //! nobody: what it holds is forgotten here.
 
-use std::mem::forget;
+use std::{mem::forget, pin::pin};
 
 use super::*;
 use crate::{
@@ -181,7 +181,8 @@ async fn a_claim_is_kept_while_its_run_waits() {
             panic!("it is kept");
         };
     };
-    tokio::join!(run.keep(tokio::time::sleep(LONG)), repeat);
+    let wait = pin!(tokio::time::sleep(LONG));
+    tokio::join!(run.keep(wait), repeat);
     let held = run.hold(vec![0, 1], FirstByte::default());
     held.dispatch(until()).await.unwrap();
 }
@@ -217,7 +218,7 @@ async fn outcomes_are_remembered_as_they_were_told() {
     held.dispatch(until()).await.unwrap();
     held.settle(&accepted).await;
     let start = bench.begin_within(LONG).await;
-    let sent = start.remaining(&bench.message);
+    let sent = start.remaining(&mut bench.message.target.clone());
     assert!(sent.run.is_none() && sent.known.replayed);
     let [accepted] = &*sent.known.accepted else {
         panic!("one is accepted: {:?}", sent.known);

@@ -15,7 +15,7 @@ use pin_project_lite::pin_project;
 use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
 
-use super::in_flight::is_ours;
+use super::{GRPC_STATUS, GRPC_STATUS_DETAILS, in_flight::is_ours};
 use crate::{grpc::status::Problem, proto::ErrorReason};
 
 /// Longest text of the framework in one of ours, in bytes.
@@ -108,7 +108,7 @@ fn panicked() -> Status {
 fn explained(response: http::Response<Body>) -> http::Response<Body> {
     let headers = response.headers();
     let is_error = headers
-        .get("grpc-status")
+        .get(GRPC_STATUS)
         .is_some_and(|code| code.as_bytes() != b"0");
     let explained = match explain(headers) {
         Some(explained) if is_error => explained,
@@ -135,7 +135,7 @@ fn explained_at_end(response: http::Response<Body>) -> http::Response<Body> {
 
 /// The headers of an error without details, with an `ErrorInfo`.
 fn explain(headers: &HeaderMap) -> Option<HeaderMap> {
-    if headers.contains_key("grpc-status-details-bin") {
+    if headers.contains_key(GRPC_STATUS_DETAILS) {
         return None;
     }
     let status = Status::from_header_map(headers).filter(|status| status.code() != Code::Ok)?;

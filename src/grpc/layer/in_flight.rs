@@ -80,7 +80,7 @@ where
 }
 
 /// Whether it is a method of `MessagingService`.
-pub(super) fn is_ours(path: &str) -> bool {
+pub(in crate::grpc) fn is_ours(path: &str) -> bool {
     path.strip_prefix('/')
         .and_then(|path| path.strip_prefix(SERVICE_NAME))
         .is_some_and(|method| method.starts_with('/'))

@@ -17,6 +17,7 @@ use tonic::{Code, Status, body::Body};
 use tonic_types::pb;
 use tower::{Layer, Service};
 
+use super::GRPC_STATUS;
 use crate::{
     grpc::reason::Fault,
     metrics::{Method, Rpc},
@@ -119,7 +120,7 @@ impl Call {
     fn end(&mut self, headers: &HeaderMap) {
         self.ended = true;
         let took = self.began.elapsed();
-        match headers.get("grpc-status").map(|code| code.as_bytes()) {
+        match headers.get(GRPC_STATUS).map(|code| code.as_bytes()) {
             None | Some(b"0") => self.method.ok(took),
             Some(code) => {
                 self.method.failed(took, name(Code::from_bytes(code)));
@@ -161,7 +162,7 @@ where
         let Some(mut call) = this.call.take() else {
             return Poll::Ready(Ok(response));
         };
-        if *this.to_the_end && !response.headers().contains_key("grpc-status") {
+        if *this.to_the_end && !response.headers().contains_key(GRPC_STATUS) {
             return Poll::Ready(Ok(response.map(|body| Body::new(Measured { body, call }))));
         }
         call.end(response.headers());

@@ -9,13 +9,20 @@ mod metrics;
 mod trace;
 mod upload_body;
 
+use http::HeaderName;
+
 pub(super) use self::{
     arrival::ArrivalLayer,
     caller::CallerLayer,
     errors::{ErrorsLayer, of_framework},
-    in_flight::InFlightLayer,
+    in_flight::{InFlightLayer, is_ours},
     language::LanguageLayer,
     metrics::MetricsLayer,
     trace::TraceLayer,
     upload_body::{UploadBody, UploadBodyLayer},
 };
+
+/// Where an answer has its code. Made once: to look a header up by its text costs more than the look-up.
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+/// Where it has its details.
+const GRPC_STATUS_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");

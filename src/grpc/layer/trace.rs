@@ -17,7 +17,7 @@ use pin_project_lite::pin_project;
 use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
 
-use super::in_flight::is_ours;
+use super::{GRPC_STATUS, in_flight::is_ours};
 use crate::{
     grpc::status::code_name,
     trace::{self, Scope, Span, Tracer},
@@ -97,8 +97,8 @@ where
             false => self.tracer.identify(request.headers()),
         };
         span.record(|span| {
-            span.set(RPC_SYSTEM_NAME, "grpc");
-            span.set(RPC_METHOD, name);
+            span.add(RPC_SYSTEM_NAME, "grpc");
+            span.add(RPC_METHOD, name);
         });
         let rpc = Rpc(Some(span.clone()));
         let response = trace::in_scope(&mut span, || self.inner.call(request));
@@ -118,7 +118,7 @@ impl Rpc {
         let Some(span) = self.0.take() else { return };
         span.record(|span| {
             let name = code_name(code);
-            span.set(RPC_RESPONSE_STATUS_CODE, name);
+            span.add(RPC_RESPONSE_STATUS_CODE, name);
             // As the conventions have it: what is the server's fault.
             if matches!(
                 code,
@@ -135,7 +135,7 @@ impl Rpc {
     }
 
     fn end_by(&mut self, headers: &HeaderMap) {
-        if let Some(code) = headers.get("grpc-status") {
+        if let Some(code) = headers.get(GRPC_STATUS) {
             self.end(Code::from_bytes(code.as_bytes()));
         }
     }

@@ -18,8 +18,9 @@ pub(super) enum MessageId {
 impl MessageId {
     fn new(id: &str) -> Self {
         // Only where the number reads as the very same text: no leading zero, no sign.
-        match id.parse::<u64>() {
-            Ok(number) if number.to_string() == id => Self::Number(number),
+        let is_plain = id == "0" || id.starts_with(|c| matches!(c, '1'..='9'));
+        match id.parse() {
+            Ok(number) if is_plain => Self::Number(number),
             _ => Self::Text(id.into()),
         }
     }

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use hashlink::LinkedHashMap;
+use hashlink::{LinkedHashMap, linked_hash_map::Entry as Slot};
 use tokio::time::Instant;
 
 use self::entry::Entry;
@@ -70,6 +70,16 @@ impl Memory {
 
     pub(super) fn begin(&self, begin: &Begin<'_>) -> Result<Begun, Error> {
         let now = self.now();
+        if let Some(begun) = self.begin_with_room(begin, now) {
+            return Ok(begun);
+        }
+        self.expire_all(now);
+        let begun = self.begin_with_room(begin, now);
+        begun.ok_or_else(|| self.full(now))
+    }
+
+    /// None where there is no room for it.
+    fn begin_with_room(&self, begin: &Begin<'_>, now: Ms) -> Option<Begun> {
         let claim = Claim {
             key: begin.key,
             owner: self.owners.fetch_add(1, Ordering::Relaxed),
@@ -77,13 +87,24 @@ impl Memory {
         let until = now + ms(begin.lease);
         let mut shard = self.shard(&begin.key);
         self.expire(&mut shard, now);
-        let Some(entry) = shard.get_mut(&begin.key) else {
-            drop(shard);
-            return self.first(begin, claim, now, until);
+        let mut slot = match shard.entry(begin.key) {
+            Slot::Occupied(slot) => slot,
+            Slot::Vacant(slot) => {
+                let Some(fingerprint) = begin.fingerprints.first() else {
+                    return Some(Begun::Reused);
+                };
+                let mut entry = Entry::new(*fingerprint, begin, claim.owner, until);
+                entry.expires = now + self.ttl;
+                self.take(bytes(&entry))?;
+                slot.insert(entry);
+                self.records.fetch_add(1, Ordering::Relaxed);
+                return Some(Begun::New(claim));
+            }
         };
+        let entry = slot.get_mut();
         let fits = begin.fingerprints.contains(&entry.fingerprint);
         if !fits || entry.recipients() != begin.recipients {
-            return Ok(Begun::Reused);
+            return Some(Begun::Reused);
         }
         if let Some(lives_until) = entry.runs_until(now) {
             let running = Running {
@@ -91,8 +112,9 @@ impl Memory {
                 ended: entry.ended(),
                 lease: Duration::from_millis(lives_until - now),
             };
-            return Ok(Begun::Running(running, entry.record()));
+            return Some(Begun::Running(running, entry.record()));
         }
+        entry.expires = now + self.ttl;
         let begun = self.change(entry, |entry| {
             let claimed = entry.claim(claim.owner, until, begin);
             match claimed {
@@ -100,69 +122,43 @@ impl Memory {
                 false => Begun::Settled(entry.record()),
             }
         });
-        self.touch(&mut shard, &begin.key, now);
-        Ok(begun)
-    }
-
-    /// A request that nothing is known of.
-    fn first(&self, begin: &Begin<'_>, claim: Claim, now: Ms, until: Ms) -> Result<Begun, Error> {
-        let [fingerprint, ..] = begin.fingerprints else {
-            return Ok(Begun::Reused);
-        };
-        let mut entry = Entry::new(*fingerprint, begin, claim.owner, until);
-        entry.expires = now + self.ttl;
-        let bytes = bytes(&entry);
-        if !self.take(bytes) {
-            self.expire_all(now);
-            if !self.take(bytes) {
-                return Err(self.full(now));
-            }
-        }
-        let mut shard = self.shard(&begin.key);
-        if shard.contains_key(&begin.key) {
-            // Another one was first, between the two locks.
-            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-            drop(shard);
-            return self.begin(begin);
-        }
-        shard.insert(begin.key, entry);
-        self.records.fetch_add(1, Ordering::Relaxed);
-        Ok(Begun::New(claim))
+        slot.to_back();
+        Some(begun)
     }
 
     pub(super) fn renew(&self, claim: Claim, lease: Duration) -> bool {
-        let now = self.now();
-        let until = now + ms(lease);
-        let renewed = self.with(claim, |entry| entry.renew(claim.owner, now, until));
+        let renewed = self.with(claim, |entry, now| {
+            entry.renew(claim.owner, now, now + ms(lease))
+        });
         renewed.unwrap_or(false)
     }
 
     pub(super) fn dispatch(&self, claim: Claim, part: &[u32], lease: Duration) -> bool {
-        let now = self.now();
-        let until = now + ms(lease);
-        let done = self.with(claim, |entry| entry.dispatch(claim.owner, part, now, until));
+        let done = self.with(claim, |entry, now| {
+            entry.dispatch(claim.owner, part, now, now + ms(lease))
+        });
         done.unwrap_or(false)
     }
 
     pub(super) fn release(&self, claim: Claim, part: &[u32], doubt: bool, lease: Duration) -> bool {
-        let now = self.now();
-        let until = now + ms(lease);
-        let done = self.with(claim, |entry| {
-            entry.release(claim.owner, part, doubt, now, until)
+        let done = self.with(claim, |entry, now| {
+            entry.release(claim.owner, part, doubt, now, now + ms(lease))
         });
         done.unwrap_or(false)
     }
 
     pub(super) fn settle(&self, claim: Claim, part: &[u32], settlement: Settlement<'_>) {
-        self.with(claim, |entry| entry.settle(claim.owner, part, settlement));
+        self.with(claim, |entry, _| {
+            entry.settle(claim.owner, part, settlement)
+        });
     }
 
     pub(super) fn abandon(&self, claim: Claim) {
-        self.with(claim, |entry| entry.abandon(claim.owner));
+        self.with(claim, |entry, _| entry.abandon(claim.owner));
     }
 
     pub(super) fn stored(&self, claim: Claim, which: Section, file: StoredFile) {
-        self.with(claim, |entry| {
+        self.with(claim, |entry, _| {
             entry.store(claim.owner, |files| *files.get_mut(which) = Some(file));
         });
     }
@@ -177,14 +173,14 @@ impl Memory {
     }
 
     /// Changes the record of a claim, and lets it go if nothing is left in it.
-    fn with<T>(&self, claim: Claim, change: impl FnOnce(&mut Entry) -> T) -> Option<T> {
+    fn with<T>(&self, claim: Claim, change: impl FnOnce(&mut Entry, Ms) -> T) -> Option<T> {
+        let now = self.now();
         let mut shard = self.shard(&claim.key);
-        let entry = shard.get_mut(&claim.key)?;
-        let changed = self.change(entry, change);
+        let entry = shard.to_back(&claim.key)?;
+        entry.expires = now + self.ttl;
+        let changed = self.change(entry, |entry| change(entry, now));
         if entry.is_blank() {
             self.remove(&mut shard, &claim.key);
-        } else {
-            self.touch(&mut shard, &claim.key, self.now());
         }
         Some(changed)
     }
@@ -202,20 +198,14 @@ impl Memory {
         changed
     }
 
-    fn touch(&self, shard: &mut LinkedHashMap<Key, Entry>, key: &Key, now: Ms) {
-        if let Some(entry) = shard.to_back(key) {
-            entry.expires = now + self.ttl;
-        }
-    }
-
     /// Takes room, if there is any.
-    fn take(&self, bytes: usize) -> bool {
+    fn take(&self, bytes: usize) -> Option<()> {
         let taken = self
             .bytes
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
                 Some(taken + bytes).filter(|total| *total <= self.max_bytes)
             });
-        taken.is_ok()
+        taken.ok().map(drop)
     }
 
     /// Lets go whatever has had its time. Each record goes once, so it costs each as much.
@@ -224,10 +214,10 @@ impl Memory {
             && entry.expires <= now
         {
             let key = *key;
-            if entry.runs_until(now).is_some() {
-                self.touch(shard, &key, now);
-            } else {
+            if entry.runs_until(now).is_none() {
                 self.remove(shard, &key);
+            } else if let Some(entry) = shard.to_back(&key) {
+                entry.expires = now + self.ttl;
             }
         }
     }

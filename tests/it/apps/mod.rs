@@ -7,14 +7,10 @@ mod unusable;
 
 use std::{fs, path::PathBuf, time::Duration};
 
-use easemob_gateway::{
-    app,
-    proto::{SendMessageRequest, messaging_service_client::MessagingServiceClient},
-};
+use easemob_gateway::{app, proto::SendMessageRequest};
 use tempfile::TempDir;
-use tonic::transport::Channel;
 
-use crate::support::{gateway::Setup, request::text_to, soon};
+use crate::support::{gateway::Setup, ledger::Client, request::text_to, soon};
 
 /// A gateway that looks at its files often, with a second app `support` beside `shop`.
 fn two_apps(shop: impl Into<String>, support: impl Into<String>) -> Setup {
@@ -68,7 +64,7 @@ fn for_app(app: &str) -> SendMessageRequest {
 }
 
 /// Sends until it succeeds.
-async fn recovers(client: &mut MessagingServiceClient<Channel>, app: &str) {
+async fn recovers(client: &mut Client, app: &str) {
     soon("the app works", async {
         while client.send_message(for_app(app)).await.is_err() {}
     })

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use easemob_gateway::proto::messaging_service_client::MessagingServiceClient;
-use tonic::{Code, transport::Channel};
+use tonic::Code;
 
 use super::{assert_arrived, assert_in_doubt, assert_not_sent, one_place, says};
 use crate::support::{
     easemob::{ACCEPTED_JSON, Easemob, Script, http},
+    ledger::Client,
     request::error_info,
 };
 
@@ -15,7 +15,7 @@ use crate::support::{
 /// the next one. What Easemob answered with, if it did, is in the error.
 async fn in_doubt(
     easemob: &Easemob,
-    client: &mut MessagingServiceClient<Channel>,
+    client: &mut Client,
     name: &str,
     script: Script,
     http_status: Option<&str>,

@@ -3,16 +3,15 @@
 
 use std::time::{Duration, Instant};
 
-use easemob_gateway::proto::{
-    SendMessageRequest, messaging_service_client::MessagingServiceClient,
-};
-use tonic::{Code, Request, Status, transport::Channel};
+use easemob_gateway::proto::SendMessageRequest;
+use tonic::{Code, Request, Status};
 
 use super::{Told, assert_arrived, assert_in_doubt, assert_not_sent, one_place, says, told};
 use crate::support::{
     easemob::{Easemob, Gate, Script, UNAUTHORIZED},
     gateway::{Setup, TestGateway},
     http2::{self, Connection},
+    ledger::Client,
     soon,
 };
 
@@ -238,7 +237,7 @@ async fn a_caller_that_leaves_the_queue_sends_nothing_and_gives_its_place_to_ano
 }
 
 /// Whether a send is refused at once. Else it waits until its deadline.
-async fn queue_is_full(client: &mut MessagingServiceClient<Channel>) -> bool {
+async fn queue_is_full(client: &mut Client) -> bool {
     let status = client.send_message(says("probe")).await.unwrap_err();
     if status.code() == Code::DeadlineExceeded {
         return false;

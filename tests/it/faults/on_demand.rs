@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use easemob_gateway::{
     app::Timeouts,
-    proto::{self, messaging_service_client::MessagingServiceClient, upload_file_request::Part},
+    proto::{self, upload_file_request::Part},
     sandbox::{Config, Sandbox},
 };
 use tokio::{
@@ -13,11 +13,12 @@ use tokio::{
     net::TcpStream,
     task::JoinSet,
 };
-use tonic::{Request, Status, transport::Channel};
+use tonic::{Request, Status};
 
 use super::says;
 use crate::support::{
     gateway::{Setup, TestGateway},
+    ledger::Client,
     refused,
     request::{error_info, text_to, verdict},
     soon,
@@ -28,7 +29,7 @@ const DOCUMENTED: &str = include_str!("../../../docs/sandbox.md");
 struct Started {
     easemob: Sandbox,
     _gateway: TestGateway,
-    client: MessagingServiceClient<Channel>,
+    client: Client,
 }
 
 /// A gateway that is soon out of patience, in front of a sandbox without quotas.

@@ -6,14 +6,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use easemob_gateway::{app::Timeouts, proto::messaging_service_client::MessagingServiceClient};
+use easemob_gateway::app::Timeouts;
 use tokio::{task::JoinSet, time::sleep};
-use tonic::{Code, Response, Status, transport::Channel};
+use tonic::{Code, Response, Status};
 
 use super::{assert_arrived, assert_not_sent, assert_worth_waiting, one_place, says};
 use crate::support::{
     easemob::{Closed, Easemob, Gate, Script, TOKEN, UNAUTHORIZED, http},
     gateway::{Setup, TestGateway},
+    ledger::Client,
     request::{error_info, text_to},
 };
 
@@ -43,7 +44,7 @@ async fn roomy(url: String) -> TestGateway {
 
 /// So many sends at once, each with a text of its own, and what became of them.
 async fn at_once(gateway: &TestGateway, count: usize) -> Vec<Result<(), Status>> {
-    let mut clients: Vec<MessagingServiceClient<Channel>> = Vec::new();
+    let mut clients: Vec<Client> = Vec::new();
     // A connection takes 100 calls at once.
     for _ in 0..count.div_ceil(100) {
         clients.push(gateway.client().await);

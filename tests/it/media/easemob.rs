@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use easemob_gateway::{
-    proto::{UploadedFile, messaging_service_client::MessagingServiceClient},
+    proto::UploadedFile,
     sandbox::{self, Endpoint, Fault, Pace, Then},
 };
 use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::UnboundedReceiverStream;
-use tonic::{Code, Status, transport::Channel};
+use tonic::{Code, Status};
 
 use super::{
     KIB, MIB, Started, assert_refused, chunk, file, finish, header, noise, start_at, start_with,
@@ -17,6 +17,7 @@ use super::{
 use crate::support::{
     easemob::{Easemob, Script, UNAUTHORIZED, http},
     gateway::{Setup, TestGateway},
+    ledger::Client,
     request::error_info,
     times, within,
 };
@@ -32,7 +33,7 @@ fn impatient(setup: Setup) -> Setup {
 }
 
 /// An upload whose caller has sent something and goes on only when Easemob is answered.
-async fn half(client: &MessagingServiceClient<Channel>) -> Result<UploadedFile, Status> {
+async fn half(client: &Client) -> Result<UploadedFile, Status> {
     let (parts, stream) = mpsc::unbounded_channel();
     parts.send(header("a")).unwrap();
     parts.send(chunk(&noise(100 * KIB))).unwrap();
@@ -42,7 +43,7 @@ async fn half(client: &MessagingServiceClient<Channel>) -> Result<UploadedFile, 
     result
 }
 
-async fn scripted(script: Script) -> (Easemob, TestGateway, MessagingServiceClient<Channel>) {
+async fn scripted(script: Script) -> (Easemob, TestGateway, Client) {
     let easemob = Easemob::start();
     easemob.on_upload(script);
     let gateway = impatient(Setup::at(easemob.url())).start().await;

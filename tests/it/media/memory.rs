@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use easemob_gateway::{
-    proto::{messaging_service_client::MessagingServiceClient, upload_file_request::Part},
+    proto::upload_file_request::Part,
     sandbox::{self, Keep, Pace, Sandbox},
 };
 use tokio::task::JoinSet;
 use tokio_stream::{Stream, StreamExt};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 
 use super::{KIB, LONG, MIB, file, finish, header_with, sized, upload, upload_stream};
-use crate::support::{binary::Binary, soak};
+use crate::support::{binary::Binary, ledger::Client, soak};
 
 /// A gateway with a sandbox that keeps no files, and the memory that it has taken once it is warm.
 async fn started(media: &str) -> (Sandbox, Binary, u64) {
@@ -47,9 +47,9 @@ async fn started(media: &str) -> (Sandbox, Binary, u64) {
 }
 
 /// A client that has as much on its way as the gateway lets it.
-async fn client(gateway: &Binary) -> MessagingServiceClient<Channel> {
+async fn client(gateway: &Binary) -> Client {
     let endpoint = Endpoint::try_from(format!("http://{}", gateway.grpc)).unwrap();
-    MessagingServiceClient::new(endpoint.connect().await.unwrap())
+    Client::new(endpoint.connect().await.unwrap(), [], "")
 }
 
 fn parts(size: usize, chunk_size: usize) -> impl Stream<Item = Part> + Send + 'static {

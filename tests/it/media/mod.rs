@@ -18,16 +18,16 @@ use bytes::Bytes;
 use easemob_gateway::{
     proto::{
         self, FileRef, file_ref::Location, message::Content,
-        messaging_service_client::MessagingServiceClient,
         send_media_message_request::Part as SendPart, upload_file_request::Part,
     },
     sandbox::{self, Endpoint, Sandbox, UploadState},
 };
 use tokio_stream::Stream;
-use tonic::{Code, Status, transport::Channel};
+use tonic::{Code, Status};
 
 use crate::support::{
     gateway::{Setup, TestGateway},
+    ledger::Client,
     request::{error_info, message, users},
 };
 
@@ -40,7 +40,7 @@ const MIB: usize = 1024 * KIB;
 struct Started {
     easemob: Sandbox,
     gateway: TestGateway,
-    client: MessagingServiceClient<Channel>,
+    client: Client,
 }
 
 async fn start() -> Started {
@@ -120,15 +120,12 @@ impl Started {
 
 const LONG: Duration = Duration::from_secs(20);
 
-async fn upload(
-    client: &MessagingServiceClient<Channel>,
-    parts: Vec<Part>,
-) -> Result<proto::UploadedFile, Status> {
+async fn upload(client: &Client, parts: Vec<Part>) -> Result<proto::UploadedFile, Status> {
     upload_stream(client, tokio_stream::iter(parts)).await
 }
 
 async fn upload_stream(
-    client: &MessagingServiceClient<Channel>,
+    client: &Client,
     parts: impl Stream<Item = Part> + Send + 'static,
 ) -> Result<proto::UploadedFile, Status> {
     use tokio_stream::StreamExt;
@@ -138,7 +135,7 @@ async fn upload_stream(
 }
 
 async fn send(
-    client: &MessagingServiceClient<Channel>,
+    client: &Client,
     parts: Vec<SendPart>,
 ) -> Result<proto::SendMediaMessageResponse, Status> {
     let parts = parts
@@ -159,7 +156,7 @@ struct Downloaded {
 }
 
 async fn download(
-    client: &MessagingServiceClient<Channel>,
+    client: &Client,
     request: proto::DownloadFileRequest,
 ) -> Result<Downloaded, Status> {
     use proto::download_file_response::Part;

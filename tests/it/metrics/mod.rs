@@ -3,6 +3,7 @@
 mod cardinality;
 mod failures;
 mod places;
+mod request_ids;
 mod sends;
 
 /// Calls of callers, counted by method and code.

@@ -1,12 +1,12 @@
 //! The ways in which Redis is run: with TLS and a user of few rights, as a Cluster, and watched by a Sentinel.
 
-use easemob_gateway::{proto::messaging_service_client::MessagingServiceClient, store::RedisUrl};
-use tonic::transport::Channel;
+use easemob_gateway::store::RedisUrl;
 
 use super::{refusal, replica, says, send, send_at_last, store_away};
 use crate::support::{
     easemob::Easemob,
     gateway::{Setup, TestGateway},
+    ledger::Client,
     metrics::Page,
     redis::{Cluster, Redis},
     tls::{Authority, TlsFiles},
@@ -44,7 +44,7 @@ fn at(easemob: &Easemob, redis: &Redis, url: String) -> Setup {
 }
 
 /// Sends under a few IDs, whose keys lie anywhere, and repeats them.
-async fn sends_once_each(easemob: &Easemob, client: &MessagingServiceClient<Channel>, of: &str) {
+async fn sends_once_each(easemob: &Easemob, client: &Client, of: &str) {
     let before = easemob.seen().sends.len();
     let ids: Vec<_> = (0..20).map(|number| format!("{of}-{number}")).collect();
     for replayed in [false, true] {

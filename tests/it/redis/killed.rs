@@ -7,15 +7,15 @@ use std::{
     time::Duration,
 };
 
-use easemob_gateway::proto::messaging_service_client::MessagingServiceClient;
 use fastrand::Rng;
 use tokio::{sync::Mutex, task::JoinSet, time::sleep};
-use tonic::{Request, transport::Channel};
+use tonic::Request;
 
 use super::says;
 use crate::support::{
     binary::Binary,
     easemob::{Easemob, Gate, Script},
+    ledger::Client,
     redis::Redis,
     times,
 };
@@ -26,19 +26,19 @@ const ROUND: usize = 15;
 /// Two replicas as processes, and the clients of those that run now.
 struct Pair {
     toml: String,
-    clients: Mutex<[MessagingServiceClient<Channel>; 2]>,
+    clients: Mutex<[Client; 2]>,
 }
 
 impl Pair {
-    async fn start(&self) -> (Binary, MessagingServiceClient<Channel>) {
-        let binary = Binary::serve(&self.toml, &[("SECRET", "sandbox-client-secret")]).await;
-        let client = binary.client().await;
-        (binary, client)
-    }
-
-    async fn client(&self, which: usize) -> MessagingServiceClient<Channel> {
+    async fn client(&self, which: usize) -> Client {
         self.clients.lock().await[which].clone()
     }
+}
+
+async fn start(toml: &str) -> (Binary, Client) {
+    let binary = Binary::serve(toml, &[("SECRET", "sandbox-client-secret")]).await;
+    let client = binary.client().await;
+    (binary, client)
 }
 
 /// Sends under one ID until an answer tells the end: at one replica, and then at the other.
@@ -89,18 +89,12 @@ async fn replicas_that_are_killed_send_nothing_twice() {
         easemob.url(),
         redis.url()
     );
-    let channel = Channel::from_static("http://127.0.0.1:1").connect_lazy();
-    let none = MessagingServiceClient::new(channel);
+    let (one, other) = (start(&toml).await, start(&toml).await);
     let pair = Arc::new(Pair {
         toml,
-        clients: Mutex::new([none.clone(), none]),
+        clients: Mutex::new([one.1, other.1]),
     });
-    let mut binaries = Vec::new();
-    for which in 0..2 {
-        let (binary, client) = pair.start().await;
-        pair.clients.lock().await[which] = client;
-        binaries.push(binary);
-    }
+    let mut binaries = [one.0, other.0];
 
     let mut senders = JoinSet::new();
     // Whose call was on the wire, unanswered, when its replica was killed.
@@ -130,7 +124,7 @@ async fn replicas_that_are_killed_send_nothing_twice() {
         binaries[which].kill().await;
         cut.extend(arrived.into_iter().filter(|number| number % 2 == which));
         gate.open();
-        let (binary, client) = pair.start().await;
+        let (binary, client) = start(&pair.toml).await;
         pair.clients.lock().await[which] = client;
         binaries[which] = binary;
     }

@@ -9,22 +9,19 @@ mod quota;
 mod records;
 mod rolling;
 mod slow;
+mod stages;
 
 use std::time::Duration;
 
-use easemob_gateway::{
-    proto::{
-        SendMessageRequest, SendMessageResponse, messaging_service_client::MessagingServiceClient,
-    },
-    store::{Kind, RedisUrl},
-};
-use tonic::{Code, Status, transport::Channel};
+use easemob_gateway::store::{Kind, RedisUrl};
+use tonic::Code;
 
 use crate::support::{
     easemob::Easemob,
     gateway::Setup,
+    ledger::Client,
     redis::Redis,
-    request::{message, request, text, users, verdict},
+    request::{in_doubt, refusal, says, send, under_way},
     soon,
 };
 
@@ -38,17 +35,9 @@ fn replica(easemob: &Easemob, redis: &Redis) -> Setup {
     })
 }
 
-/// A message to `bob` under this ID, told from all others by its text.
-fn says(id: &str, words: &str) -> SendMessageRequest {
-    SendMessageRequest {
-        request_id: id.into(),
-        ..request(message(users(&["bob"]), text(words)))
-    }
-}
-
 /// The same where each answer has the time that it has by default, which on a busy machine a good one may exceed: tried
 /// until it is accepted. Whether it was a repeat.
-async fn send_at_last(client: &MessagingServiceClient<Channel>, id: &str) -> bool {
+async fn send_at_last(client: &Client, id: &str) -> bool {
     soon("Redis is used", async {
         loop {
             match send(client, says(id, id)).await {
@@ -61,26 +50,6 @@ async fn send_at_last(client: &MessagingServiceClient<Channel>, id: &str) -> boo
         }
     })
     .await
-}
-
-async fn send(
-    client: &MessagingServiceClient<Channel>,
-    request: SendMessageRequest,
-) -> Result<SendMessageResponse, Status> {
-    let sent = client.clone().send_message(request).await?;
-    Ok(sent.into_inner())
-}
-
-/// Code, reason and state of an error.
-fn refusal<T: std::fmt::Debug>(result: Result<T, Status>) -> (Code, String, String) {
-    let status = result.unwrap_err();
-    let (reason, state) = verdict(&status);
-    (status.code(), reason, state)
-}
-
-fn in_doubt() -> (Code, String, String) {
-    let (reason, state) = ("OUTCOME_UNKNOWN", "MAYBE_SENT");
-    (Code::Unknown, reason.into(), state.into())
 }
 
 fn store_away() -> (Code, String, String) {

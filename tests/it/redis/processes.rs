@@ -10,17 +10,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use easemob_gateway::proto::{
-    Groups, SendMessageRequest, message::Target, messaging_service_client::MessagingServiceClient,
-};
+use easemob_gateway::proto::{Groups, SendMessageRequest, message::Target};
 use fastrand::Rng;
 use tokio::{task::JoinSet, time::sleep};
-use tonic::{Code, Request, transport::Channel};
+use tonic::{Code, Request};
 use tonic_types::StatusExt;
 
 use crate::support::{
     binary::Binary,
     easemob::{Easemob, Received, Script},
+    ledger::Client,
     redis::Redis,
     request::{message, request, text, users, verdict},
     soak, within,
@@ -41,14 +40,14 @@ struct Fleet {
     easemob: Easemob,
     _redis: Redis,
     _binaries: Vec<Binary>,
-    clients: Vec<MessagingServiceClient<Channel>>,
+    clients: Vec<Client>,
     told: Arc<Told>,
 }
 
 impl Fleet {
     async fn start(quota: &str) -> Self {
         let (easemob, redis) = (Easemob::start(), Redis::start().await);
-        easemob.always_on_send(Script::read().pause(Duration::from_millis(20)).accept());
+        easemob.always_on_send(Script::read().stay(Duration::from_millis(20)).accept());
         let toml = format!(
             "[apps.shop]\nbase_url = '{}'\norg_name = 'sandbox'\napp_name = 'demo'\n\
              client_id = 'sandbox-client-id'\nclient_secret_env = 'SECRET'\n\
@@ -124,7 +123,7 @@ impl Fleet {
 }
 
 async fn greedy(
-    mut client: MessagingServiceClient<Channel>,
+    mut client: Client,
     sizes: RangeInclusive<usize>,
     patience: Duration,
     target: fn(usize) -> Target,

@@ -1,6 +1,6 @@
 //! What one replica was asked, every other knows.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use easemob_gateway::{
     id::{FileId, RequestId},
@@ -14,12 +14,12 @@ use easemob_gateway::{
 };
 use fastrand::Rng;
 use tokio::runtime::Handle;
-use tonic::Request;
 
-use super::{in_doubt, refusal, replica, says, send};
+use super::{in_doubt, refusal, replica, says, send, under_way};
 use crate::support::{
     easemob::{Easemob, Gate, Script},
     redis::Redis,
+    request::send_within,
     soon,
 };
 
@@ -48,14 +48,12 @@ async fn a_repeat_waits_for_the_first_at_another_replica() {
     let one = replica(&easemob, &redis).start().await;
     let two = replica(&easemob, &redis).start().await;
     let (client, other) = (one.client().await, two.client().await);
-    let first = tokio::spawn(async move { send(&client, says("1", "once")).await });
-    let arrived = easemob.until("it is there", |seen| seen.sends.len() == 1);
-    arrived.await;
+    let first = under_way(&easemob, &client, says("1", "once")).await;
 
     // One with less patience than the first takes.
-    let mut hasty = Request::new(says("1", "once"));
-    hasty.set_timeout(Duration::from_millis(300));
-    assert_eq!(refusal(other.clone().send_message(hasty).await), in_doubt());
+    let time = Duration::from_millis(300);
+    let hasty = send_within(&other, &says("1", "once"), time).await;
+    assert_eq!(refusal(hasty), in_doubt());
 
     let repeat = tokio::spawn(async move { send(&other, says("1", "once")).await });
     gate.open();
@@ -67,7 +65,8 @@ async fn a_repeat_waits_for_the_first_at_another_replica() {
 }
 
 /// Two stores that are asked the same.
-struct Pair {
+struct Pair<'a> {
+    server: &'a Redis,
     memory: Store,
     redis: Store,
     fingerprints: Vec<Fingerprint>,
@@ -78,8 +77,8 @@ struct Pair {
 /// Long enough that no lease ends by itself.
 const LONG: Duration = Duration::from_secs(600);
 
-impl Pair {
-    async fn of(redis: &Redis) -> Self {
+impl<'a> Pair<'a> {
+    async fn of(redis: &'a Redis) -> Self {
         let config = Config {
             kind: Kind::Redis,
             url: Some(RedisUrl(redis.url())),
@@ -87,6 +86,7 @@ impl Pair {
             ..Config::default()
         };
         Self {
+            server: redis,
             memory: Store::Memory(Memory::new(&config)),
             redis: Store::open(&config, &Handle::current()).unwrap(),
             fingerprints: [1, 2]
@@ -168,7 +168,7 @@ async fn redis_keeps_the_rules_that_memory_keeps() {
     }
 }
 
-async fn step(pair: &mut Pair, key: Key, rng: &mut Rng) -> String {
+async fn step(pair: &mut Pair<'_>, key: Key, rng: &mut Rng) -> String {
     let mut part: Vec<u32> = (0..5).filter(|_| rng.bool()).collect();
     rng.shuffle(&mut part);
     let lease = if rng.u8(..3) == 0 {
@@ -222,10 +222,10 @@ async fn step(pair: &mut Pair, key: Key, rng: &mut Rng) -> String {
         }
         _ => {
             memory.drop_claim(at_memory);
+            let before = pair.server.calls("evalsha").await;
             redis.drop_claim(at_redis);
-            // In the background; what is asked next comes after it on the same connection.
-            tokio::task::yield_now().await;
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            let dropped = async { while pair.server.calls("evalsha").await == before {} };
+            soon("it is done in the background", dropped).await;
             (Ok(true), Ok(true))
         }
     };
@@ -253,7 +253,6 @@ async fn records_are_kept_for_their_time_and_no_longer() {
         .await
         .unwrap();
     assert!((24 * 3_600 - 60..=24 * 3_600).contains(&left), "{left}");
-    drop(Arc::new(easemob));
 }
 
 /// What a run that died has dispatched stays in doubt; the rest is free again.

@@ -9,24 +9,24 @@ use std::{
     time::Duration,
 };
 
-use easemob_gateway::proto::messaging_service_client::MessagingServiceClient;
 use tokio::{
     sync::Mutex,
     task::JoinSet,
     time::{interval, sleep},
 };
-use tonic::{Code, Request, transport::Channel};
+use tonic::{Code, Request};
 
 use super::says;
 use crate::support::{
     binary::Binary,
     easemob::{Easemob, Script},
+    ledger::Client,
     redis::Redis,
     request::error_info,
     times,
 };
 
-type Clients = Arc<Mutex<Vec<MessagingServiceClient<Channel>>>>;
+type Clients = Arc<Mutex<Vec<Client>>>;
 
 /// Sends under one ID until it is accepted, each time at the next replica. How often that took.
 async fn send(clients: Clients, number: usize) -> usize {
@@ -58,7 +58,7 @@ async fn send(clients: Clients, number: usize) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_are_replaced_under_load_and_nothing_is_lost_or_sent_twice() {
     let (easemob, redis) = (Easemob::start(), Redis::start().await);
-    easemob.always_on_send(Script::read().pause(Duration::from_millis(20)).accept());
+    easemob.always_on_send(Script::read().stay(Duration::from_millis(20)).accept());
     let toml = format!(
         "[apps.shop]\nbase_url = '{}'\norg_name = 'sandbox'\napp_name = 'demo'\n\
          client_id = 'sandbox-client-id'\nclient_secret_env = 'SECRET'\n\

@@ -3,15 +3,15 @@
 use bytes::Bytes;
 use easemob_gateway::proto::{
     self, FileRef, SendMediaMessageResponse, SendMessageRequest, file_ref::Location,
-    message::Content, messaging_service_client::MessagingServiceClient,
-    send_media_message_request::Part,
+    message::Content, send_media_message_request::Part,
 };
-use tonic::{Status, transport::Channel};
+use tonic::Status;
 
 use super::{in_doubt, refusal, reused, says, send};
 use crate::support::{
     easemob::{Easemob, Script},
     gateway::Setup,
+    ledger::Client,
     request::{message, users, verdict},
 };
 
@@ -42,7 +42,7 @@ fn stored() -> Option<FileRef> {
 }
 
 async fn send_media(
-    client: &MessagingServiceClient<Channel>,
+    client: &Client,
     content: Content,
     thumbnail: &'static [u8],
     bytes: &'static [u8],
@@ -72,11 +72,7 @@ fn with_ref(content: Content) -> SendMessageRequest {
     }
 }
 
-async fn start() -> (
-    Easemob,
-    crate::support::gateway::TestGateway,
-    MessagingServiceClient<Channel>,
-) {
+async fn start() -> (Easemob, crate::support::gateway::TestGateway, Client) {
     let easemob = Easemob::start();
     let gateway = Setup::at(easemob.url()).start().await;
     let client = gateway.client().await;

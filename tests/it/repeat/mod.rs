@@ -5,50 +5,20 @@ mod chaos;
 mod long;
 mod media;
 mod running;
+mod traced;
 
 use std::time::Duration;
 
-use easemob_gateway::proto::{
-    SendMessageRequest, SendMessageResponse, SendState,
-    messaging_service_client::MessagingServiceClient,
-};
-use tonic::{Code, Status, transport::Channel};
+use easemob_gateway::proto::{SendMessageRequest, SendMessageResponse, SendState};
+use tonic::Code;
 use tonic_types::StatusExt;
 
 use crate::support::{
     binary::Binary,
     easemob::{Easemob, Script},
     gateway::Setup,
-    request::{message, request, text, users, verdict},
+    request::{in_doubt, message, refusal, says, send, text, under_way, users, verdict},
 };
-
-/// A message to `bob` under this ID, told from all others by its text.
-fn says(id: &str, words: &str) -> SendMessageRequest {
-    SendMessageRequest {
-        request_id: id.into(),
-        ..request(message(users(&["bob"]), text(words)))
-    }
-}
-
-async fn send(
-    client: &MessagingServiceClient<Channel>,
-    request: SendMessageRequest,
-) -> Result<SendMessageResponse, Status> {
-    let sent = client.clone().send_message(request).await?;
-    Ok(sent.into_inner())
-}
-
-/// Code, reason and state of an error.
-fn refusal<T: std::fmt::Debug>(result: Result<T, Status>) -> (Code, String, String) {
-    let status = result.unwrap_err();
-    let (reason, state) = verdict(&status);
-    (status.code(), reason, state)
-}
-
-fn in_doubt() -> (Code, String, String) {
-    let (reason, state) = ("OUTCOME_UNKNOWN", "MAYBE_SENT");
-    (Code::Unknown, reason.into(), state.into())
-}
 
 fn reused() -> (Code, String, String) {
     let (reason, state) = ("REQUEST_ID_REUSED", "NOT_SENT");

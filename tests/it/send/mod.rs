@@ -20,15 +20,16 @@ mod wire;
 use std::sync::Arc;
 
 use easemob_gateway::{
-    proto::{SendMessageRequest, SendMessageResponse, messaging_service_client},
+    proto::{SendMessageRequest, SendMessageResponse},
     sandbox::{self, Call, Endpoint, Fault, Sandbox},
 };
 use serde_json::Value;
-use tonic::{Status, transport::Channel};
+use tonic::Status;
 
-use crate::support::gateway::{Setup, TestGateway};
-
-type Client = messaging_service_client::MessagingServiceClient<Channel>;
+use crate::support::{
+    gateway::{Setup, TestGateway},
+    ledger::Client,
+};
 
 const USERS: Endpoint = Endpoint::SendToUsers;
 

@@ -3,15 +3,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use easemob_gateway::proto::{
-    Chatrooms, SendMessageRequest, message::Target,
-    messaging_service_client::MessagingServiceClient,
-};
+use easemob_gateway::proto::{Chatrooms, SendMessageRequest, message::Target};
 use tokio::{
     task::JoinSet,
     time::{interval, sleep},
 };
-use tonic::{Code, Request, Status, transport::Channel};
+use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
 use crate::support::{
@@ -19,6 +16,7 @@ use crate::support::{
     easemob::{Easemob, Script},
     gateway::Setup,
     is_timed,
+    ledger::Client,
     metrics::Page,
     request::{message, request, text, text_to, verdict},
     soak, soon,
@@ -41,12 +39,7 @@ fn two_apps(easemob: &Easemob, quota: &str) -> String {
 type End = (Duration, Result<(), Status>);
 
 /// One call each time, whatever becomes of the others.
-async fn open_loop(
-    client: MessagingServiceClient<Channel>,
-    app: &'static str,
-    count: u32,
-    pause: Duration,
-) -> Vec<End> {
+async fn open_loop(client: Client, app: &'static str, count: u32, pause: Duration) -> Vec<End> {
     let (mut calls, mut ticks) = (JoinSet::new(), interval(pause));
     for _ in 0..count {
         let meant = ticks.tick().await.into_std();
@@ -79,7 +72,7 @@ fn is_ok(result: &Result<(), Status>) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_app_that_asks_for_ten_times_its_quota_has_all_of_it_and_another_all_of_its_own() {
     let easemob = Easemob::start();
-    easemob.always_on_send(Script::read().pause(Duration::from_millis(2)).accept());
+    easemob.always_on_send(Script::read().stay(Duration::from_millis(2)).accept());
     let (quota, capacity, seconds) = match soak() {
         false => ("calls_per_second = 0, messages_per_minute = 200", 200, 2),
         true => (
@@ -197,7 +190,7 @@ async fn a_message_of_the_whole_quota_is_never_sent_in_part_and_not_passed_by_fo
     let small = Arc::new(client.clone());
     let _noise: JoinSet<()> = (0..60)
         .map(|_| {
-            let mut client = MessagingServiceClient::clone(&small);
+            let mut client = Client::clone(&small);
             async move {
                 loop {
                     let patience = Duration::from_secs(30);

@@ -8,16 +8,15 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use easemob_gateway::proto::messaging_service_client::MessagingServiceClient;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
     process::{Child, Command},
     task::JoinHandle,
 };
-use tonic::transport::Channel;
+use tonic::transport::Endpoint;
 
-use super::process::peak_memory_of;
+use super::{ledger::Client, process::peak_memory_of};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_easemob-gateway");
 
@@ -41,6 +40,8 @@ pub fn settings(toml: &str) -> PathBuf {
 /// A gateway that is a process; it ends with this value.
 pub struct Binary {
     pub grpc: SocketAddr,
+    operations: SocketAddr,
+    toml: String,
     child: Child,
     said: JoinHandle<String>,
 }
@@ -67,23 +68,40 @@ impl Binary {
                 let count = stderr.read_line(&mut said).await.unwrap();
                 assert!(count > 0, "it ended: {said}");
                 let line = serde_json::from_str::<serde_json::Value>(&said[before..]);
-                if let Some(grpc) = line.unwrap_or_default()["grpc"].as_str() {
-                    break grpc.parse().unwrap();
+                let line = line.unwrap_or_default();
+                let listens = |port: &str| Some(line[port].as_str()?.parse().unwrap());
+                if let (Some(grpc), Some(operations)) = (listens("grpc"), listens("operations")) {
+                    break (grpc, operations);
                 }
             }
         };
-        let grpc = super::soon("the gateway listens", listens).await;
+        let (grpc, operations) = super::soon("the gateway listens", listens).await;
         let said = tokio::spawn(async move {
             stderr.read_to_string(&mut said).await.unwrap();
             said
         });
-        Self { grpc, child, said }
+        Self {
+            grpc,
+            operations,
+            toml: toml.to_owned(),
+            child,
+            said,
+        }
     }
 
-    pub async fn client(&self) -> MessagingServiceClient<Channel> {
-        MessagingServiceClient::connect(format!("http://{}", self.grpc))
-            .await
-            .unwrap()
+    /// A client on a connection of its own, for a gateway with one Easemob.
+    pub async fn client(&self) -> Client {
+        let endpoint = Endpoint::try_from(format!("http://{}", self.grpc)).unwrap();
+        let channel = endpoint.connect().await.unwrap();
+        let quoted = || self.toml.split(['\'', '"']);
+        let redis = quoted().find(|text| text.starts_with("redis://"));
+        let memory = redis.map_or_else(|| self.grpc.to_string(), str::to_owned);
+        Client::new(channel, quoted().map(|url| ("", url)), memory)
+    }
+
+    /// Its metrics, as Prometheus reads them.
+    pub async fn metrics(&self) -> String {
+        super::page(self.operations, "metrics").await.1
     }
 
     fn pid(&self) -> u32 {

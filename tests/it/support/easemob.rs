@@ -15,6 +15,8 @@
 //! easemob.until("the connection ends", |seen| seen.ended > 0).await;
 //! ```
 //!
+//! When it goes, the rule of `ledger.rs` is checked for all that it was sent.
+//!
 //! It can also be away ([`Closed`], [`Easemob::down`]), deaf ([`Easemob::black_hole`]), and speak TLS
 //! ([`Easemob::start_tls`]). It runs on threads and blocking sockets, and shares no code with the
 //! gateway or the sandbox, so that a misunderstanding cannot cancel itself out.
@@ -23,7 +25,7 @@ mod connection;
 mod script;
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Condvar, Mutex, Weak},
@@ -35,6 +37,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 use tokio::{sync::watch, time::timeout};
 
 pub use self::script::{ACCEPTED_JSON, Gate, STORED_JSON, Script, UNAUTHORIZED, http};
+use super::ledger::Book;
 
 /// The token it gives, with a number after it that counts them, from 1.
 pub const TOKEN: &str = "CANARY-token-";
@@ -64,6 +67,14 @@ impl Seen {
     /// The texts that arrived, in order: each test message has its own.
     pub fn texts(&self) -> Vec<&str> {
         self.sends.iter().map(Received::text).collect()
+    }
+
+    /// Those that arrived more than once, but for what was refused.
+    pub fn twice(&self) -> Vec<&str> {
+        let mut had = HashSet::new();
+        let sends = self.sends.iter().filter(|send| !send.refused);
+        let texts = sends.map(Received::text);
+        texts.filter(|text| !had.insert(*text)).collect()
     }
 }
 
@@ -175,7 +186,13 @@ impl Closed {
             deaf_changes: Condvar::new(),
         });
         let listener = self.listen(&shared);
+        let scheme = if shared.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
         Easemob {
+            book: Book::open(&format!("{scheme}://{}", self.addr)),
             addr: self.addr,
             shared,
             listener: Mutex::new(listener),
@@ -196,6 +213,7 @@ impl Closed {
 
 /// See the module.
 pub struct Easemob {
+    book: Arc<Book>,
     addr: SocketAddr,
     shared: Arc<Shared>,
     listener: Mutex<Arc<TcpListener>>,
@@ -333,6 +351,9 @@ impl Drop for Easemob {
     fn drop(&mut self) {
         self.down();
         self.hear();
+        if !thread::panicking() {
+            self.book.check(&self.seen());
+        }
     }
 }
 

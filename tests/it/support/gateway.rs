@@ -8,18 +8,16 @@ use easemob_gateway::{
     invalid::Violations,
     media,
     metrics::Registry,
-    proto::messaging_service_client::MessagingServiceClient,
     server::{self, DrainReport, Gateway, Listener},
     store,
+    trace::{Queue, Tracer},
 };
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    sync::{Notify, oneshot},
-};
+use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+use super::ledger::Client;
 
 /// How a gateway under test is set up.
 pub struct Setup {
@@ -30,6 +28,7 @@ pub struct Setup {
     pub delivery: delivery::Config,
     pub media: media::Config,
     pub store: store::Config,
+    pub tracer: Arc<Tracer>,
 }
 
 impl Setup {
@@ -59,6 +58,7 @@ impl Setup {
             delivery: delivery::Config::default(),
             media: media::Config::default(),
             store: store::Config::default(),
+            tracer: Arc::default(),
         }
     }
 
@@ -98,6 +98,12 @@ impl Setup {
         self
     }
 
+    /// Records every span, and puts it here when it is over.
+    pub fn traced(mut self, spans: &Arc<Queue>) -> Self {
+        self.tracer = Arc::new(Tracer::new(Some(Arc::clone(spans)), 1.0));
+        self
+    }
+
     /// Starts the gateway, and returns when it is ready.
     pub async fn start(self) -> TestGateway {
         let (started, is_started) = oneshot::channel();
@@ -105,6 +111,7 @@ impl Setup {
         let token = shutdown.clone();
         let (reload, has_tls) = (Arc::new(Notify::new()), self.server.tls.cert_file.is_some());
         let asked = Arc::clone(&reload);
+        let (apps, redis) = (self.urls(), self.store.url.clone());
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -112,10 +119,17 @@ impl Setup {
                 .unwrap();
             runtime.block_on(self.run(started, token, asked))
         });
-        let (addr, operations) = is_started.await.expect("the gateway starts");
+        let (addr, operations, web) = is_started.await.expect("the gateway starts");
         let gateway = TestGateway {
+            apps,
+            // Replicas know what Redis knows.
+            memory: match redis {
+                Some(redis) => redis.0,
+                None => addr.to_string(),
+            },
             addr,
             operations,
+            web,
             shutdown,
             reload,
             thread: Some(thread),
@@ -129,9 +143,19 @@ impl Setup {
         gateway
     }
 
+    /// Names and base URLs of its apps, the default one first.
+    fn urls(&self) -> Vec<(String, String)> {
+        let apps = self.apps.iter();
+        let mut urls: Vec<_> = apps
+            .map(|(name, app)| (name.clone(), app.base_url.clone()))
+            .collect();
+        urls.sort_by_key(|(name, _)| Some(name) != self.default_app.as_ref());
+        urls
+    }
+
     async fn run(
         self,
-        started: oneshot::Sender<(SocketAddr, SocketAddr)>,
+        started: oneshot::Sender<(SocketAddr, SocketAddr, Option<SocketAddr>)>,
         shutdown: CancellationToken,
         reload: Arc<Notify>,
     ) -> DrainReport {
@@ -151,6 +175,7 @@ impl Setup {
         let addresses = (
             listener.local_addr().unwrap(),
             listener.operations_addr().unwrap(),
+            listener.web_addr().unwrap(),
         );
         let gateway = Gateway::new(
             apps,
@@ -163,15 +188,19 @@ impl Setup {
         )
         .unwrap();
         started.send(addresses).unwrap();
-        let gateway = gateway.reload_when(reload);
+        let gateway = gateway.reload_when(reload).with_tracer(self.tracer);
         gateway.serve(listener, shutdown).await.unwrap()
     }
 }
 
 /// A running gateway. Dropped, it is told to shut down, and not waited for.
 pub struct TestGateway {
+    apps: Vec<(String, String)>,
+    memory: String,
     pub addr: SocketAddr,
     pub operations: SocketAddr,
+    /// Where browsers call, if they may.
+    pub web: Option<SocketAddr>,
     shutdown: CancellationToken,
     reload: Arc<Notify>,
     thread: Option<thread::JoinHandle<DrainReport>>,
@@ -207,32 +236,21 @@ impl TestGateway {
     }
 
     /// A client on a connection of its own.
-    pub async fn client(&self) -> MessagingServiceClient<Channel> {
-        MessagingServiceClient::new(self.channel().await)
+    pub async fn client(&self) -> Client {
+        let apps = self.apps.iter().map(|(name, url)| (&**name, &**url));
+        Client::new(self.channel().await, apps, &*self.memory)
     }
 
     /// The status of a page of the operations port.
     pub async fn page(&self, page: &str) -> u16 {
-        self.get(page).await.0
+        super::page(self.operations, page).await.0
     }
 
     /// Its metrics, as Prometheus reads them.
     pub async fn metrics(&self) -> String {
-        let (status, text) = self.get("metrics").await;
+        let (status, text) = super::page(self.operations, "metrics").await;
         assert_eq!(status, 200, "{text}");
         text
-    }
-
-    /// Status and text of a page.
-    async fn get(&self, page: &str) -> (u16, String) {
-        let mut socket = TcpStream::connect(self.operations).await.unwrap();
-        let request = format!("GET /{page} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n");
-        socket.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).await.unwrap();
-        let (head, text) = answer.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, text.to_owned())
     }
 
     /// What SIGTERM does.

@@ -15,7 +15,11 @@ pub mod tls;
 
 use std::{env, future::Future, net::SocketAddr, time::Duration};
 
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
 
 /// Whether the long versions of the slow tests are asked for, as `make soak` does.
 pub fn soak() -> bool {
@@ -50,4 +54,16 @@ pub async fn refused(addr: SocketAddr) {
         while TcpStream::connect(addr).await.is_ok() {}
     })
     .await;
+}
+
+/// Status and text of a page of an operations port.
+pub async fn page(operations: SocketAddr, page: &str) -> (u16, String) {
+    let mut socket = TcpStream::connect(operations).await.unwrap();
+    let request = format!("GET /{page} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    let (head, text) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, text.to_owned())
 }

@@ -53,8 +53,10 @@ struct Connection<'a> {
     stream: Box<dyn Stream>,
     /// Read, and not yet part of a request that is done with.
     buffer: Vec<u8>,
-    /// The request in the buffer is in the ledger.
+    /// The request in the buffer is written down.
     noted: bool,
+    /// It was refused before that.
+    refused: bool,
 }
 
 pub(super) fn serve(shared: &Shared, number: usize, socket: Arc<TcpStream>) {
@@ -74,6 +76,7 @@ pub(super) fn serve(shared: &Shared, number: usize, socket: Arc<TcpStream>) {
         stream,
         buffer: Vec::new(),
         noted: false,
+        refused: false,
     };
     while connection.request().is_ok() {}
 }
@@ -100,7 +103,7 @@ impl Connection<'_> {
         self.read_whole()?;
         let (head, body) = parse(&self.buffer).expect("it was read whole");
         self.buffer.drain(..head + body);
-        self.noted = false;
+        (self.noted, self.refused) = (false, false);
         Ok(())
     }
 
@@ -152,7 +155,7 @@ impl Connection<'_> {
                 gate.pass();
                 Ok(())
             }
-            Step::Pause(time) => {
+            Step::Stay(time) => {
                 thread::sleep(time);
                 Ok(())
             }
@@ -175,8 +178,12 @@ impl Connection<'_> {
     }
 
     /// An answer that proves that the request had no effect.
-    fn note_refusal(&self, answer: &[u8]) {
+    fn note_refusal(&mut self, answer: &[u8]) {
         if !answer.starts_with(b"HTTP/1.1 4") || answer.starts_with(b"HTTP/1.1 408") {
+            return;
+        }
+        self.refused = true;
+        if !self.noted {
             return;
         }
         self.shared.seen.send_modify(|seen| {
@@ -217,7 +224,7 @@ impl Connection<'_> {
                     false => body.to_vec(),
                 },
                 head,
-                refused: false,
+                refused: self.refused,
             }
         });
         self.shared.seen.send_modify(|seen| {

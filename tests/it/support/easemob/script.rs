@@ -32,7 +32,7 @@ pub(super) enum Step {
     Drip(Vec<u8>, Duration),
     Flood(Vec<u8>),
     Wait(Gate),
-    Pause(Duration),
+    Stay(Duration),
     Silence,
     Fin,
     Reset,
@@ -104,9 +104,9 @@ impl Script {
         self.then(Step::Wait(gate.clone()))
     }
 
-    /// Takes its time.
-    pub fn pause(self, time: Duration) -> Self {
-        self.then(Step::Pause(time))
+    /// Keeps the connection open for so long, and reads nothing.
+    pub fn stay(self, time: Duration) -> Self {
+        self.then(Step::Stay(time))
     }
 
     /// Nothing more, until the other side ends the connection.
