@@ -424,15 +424,22 @@ impl Lane {
         if rules.nobody_waits() {
             return;
         }
-        rules.let_go(Instant::now());
-        self.changed.notify_one();
+        if rules.let_go(Instant::now()) {
+            self.changed.notify_one();
+        }
     }
 
     /// Someone waits: from now until nobody does, they go when their time comes.
     fn keep_time(self: &Arc<Self>) {
-        if self.lock().begin_to_keep_time() {
+        let mut rules = self.lock();
+        // Here, and not by the task that keeps time: to wake that one costs more than all the rest.
+        let for_time = rules.let_go(Instant::now());
+        if rules.nobody_waits() {
+            return;
+        }
+        if rules.begin_to_keep_time() {
             self.runtime.spawn(keep_time(Arc::clone(self)));
-        } else {
+        } else if for_time {
             self.changed.notify_one();
         }
     }

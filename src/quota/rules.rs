@@ -286,18 +286,20 @@ impl Rules {
         self.line.went(asker, messages);
     }
 
-    /// Lets everybody go whose turn it is.
-    pub(super) fn let_go(&mut self, now: Instant) {
+    /// Lets everybody go whose turn it is. Whether the next one waits for time to pass; else all wait for places,
+    /// and are let go when one is given back.
+    pub(super) fn let_go(&mut self, now: Instant) -> bool {
         while let Some(next) = self.next(now) {
             let messages = next.messages;
             if !self.has_room(messages, 0, now) {
-                return;
+                return true;
             }
             self.budget.charge(messages, now);
             if !self.line.go(next) {
                 self.budget.give_back(messages, now);
             }
         }
+        false
     }
 
     /// When to look again; none, and the end of keeping time, where nobody waits.
