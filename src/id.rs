@@ -106,6 +106,17 @@ fn is_printable(ascii: &[u8]) -> bool {
         .fold(true, |all, b| all & matches!(b, b' '..=b'~'))
 }
 
+/// Bytes that an ID may hold.
+const ID_BYTES: [bool; 256] = {
+    let mut allowed = [false; 256];
+    let mut b = 0_u8;
+    while b < 128 {
+        allowed[b as usize] = b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+        b += 1;
+    }
+    allowed
+};
+
 fn check_id(id: &str, field: Field<'_>) -> Option<()> {
     if id.is_empty() {
         return field.refuse("must not be empty");
@@ -113,8 +124,7 @@ fn check_id(id: &str, field: Field<'_>) -> Option<()> {
     if id.len() > MAX_ID_BYTES {
         return field.refuse("is longer than 64 bytes");
     }
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
-    if !id.bytes().all(allowed) {
+    if !id.bytes().all(|b| ID_BYTES[usize::from(b)]) {
         return field.refuse("may hold only a-z A-Z 0-9 _ - and the full stop");
     }
     if matches!(id, "." | "..") {

@@ -1,14 +1,18 @@
 //! `impl Client`: `POST /messages/{users,chatgroups,chatrooms}`, and the two for named members.
 
-use std::{collections::HashMap, fmt, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
+use hashbrown::HashMap;
 use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
 use super::{Call, Client, Error, FirstByte, Kind, Token, error, record, transport::Broken};
-use crate::{id::RecipientId, message::Message};
+use crate::{
+    id::RecipientId,
+    message::{Kind as TargetKind, Message},
+};
 
 /// What Easemob accepted.
 #[derive(Debug)]
@@ -58,30 +62,36 @@ impl Client {
         if reply.status != 200 {
             return Err(error::of_send(&reply, kind, self.app.treat_503_as_not_sent));
         }
-        let body: Body = serde_json::from_slice(&reply.body).map_err(|_| {
+        let unreadable = || {
             Error::in_doubt(
                 "Easemob answered 200, but its answer cannot be read",
                 Some(200),
             )
-        })?;
-        let mut ids = body.data.0;
-        if kind.ignores_case() {
-            ids = ids
-                .into_iter()
-                .map(|(recipient, id)| (recipient.to_ascii_lowercase(), id))
-                .collect();
-        }
-        let id_of = |recipient: &RecipientId| match kind.ignores_case() {
-            true => ids.get(&recipient.as_str().to_ascii_lowercase()),
-            false => ids.get(recipient.as_str()),
+        };
+        // As a whole: text by text it costs far more.
+        let text = std::str::from_utf8(&reply.body).map_err(|_| unreadable())?;
+        let body: Body<'_> = serde_json::from_str(text).map_err(|_| unreadable())?;
+        let ids = body.data.0.into_iter();
+        let mut ids: HashMap<_, _> = ids
+            .map(|(id, message)| (spelled(kind, id), message))
+            .collect();
+        // Nobody is named twice.
+        let mut id_of = |recipient: &RecipientId| {
+            let recipient = spelled(kind, Cow::Borrowed(recipient.as_str()));
+            ids.get_mut(&*recipient)?.0.take()
         };
         Ok(Accepted {
-            message_ids: recipients
-                .iter()
-                .map(|recipient| id_of(recipient).and_then(|id| id.0.clone()))
-                .collect(),
+            message_ids: recipients.iter().map(&mut id_of).collect(),
             timestamp_ms: body.timestamp.0,
         })
+    }
+}
+
+/// A recipient as we and Easemob both would spell it; most are written so.
+fn spelled(kind: TargetKind, id: Cow<'_, str>) -> Cow<'_, str> {
+    match kind.ignores_case() && id.bytes().any(|b| b.is_ascii_uppercase()) {
+        true => Cow::Owned(id.to_ascii_lowercase()),
+        false => id,
     }
 }
 
@@ -95,8 +105,9 @@ fn of_broken(broken: Broken, first_byte: &FirstByte) -> Error {
 
 /// The part of an answer that matters. Any other field may be missing, new, or of another type.
 #[derive(Deserialize)]
-struct Body {
-    data: Ids,
+struct Body<'a> {
+    #[serde(borrow)]
+    data: Ids<'a>,
     #[serde(default)]
     timestamp: Milliseconds,
 }
@@ -112,13 +123,36 @@ impl<'de> Deserialize<'de> for Milliseconds {
 }
 
 /// Recipient → message ID, in Easemob's own spelling and order.
-struct Ids(HashMap<String, MessageId>);
+struct Ids<'a>(Vec<(Cow<'a, str>, MessageId)>);
 
-impl<'de> Deserialize<'de> for Ids {
+impl<'de: 'a, 'a> Deserialize<'de> for Ids<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        HashMap::deserialize(deserializer).map(Self)
+        deserializer.deserialize_map(IdsVisitor).map(Self)
     }
 }
+
+struct IdsVisitor;
+
+impl<'de> Visitor<'de> for IdsVisitor {
+    type Value = Vec<(Cow<'de, str>, MessageId)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("message IDs by recipient")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut ids = Vec::with_capacity(map.size_hint().unwrap_or(1));
+        while let Some((Spelled(recipient), id)) = map.next_entry()? {
+            ids.push((recipient, id));
+        }
+        Ok(ids)
+    }
+}
+
+/// A text, without a copy where it stands in the answer as it is.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Spelled<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// A message ID: text, or an integer of up to 19 digits without a detour through a double. Anything
 /// else is none.

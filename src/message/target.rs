@@ -1,7 +1,6 @@
 //! Where a message goes: which endpoint, which recipients, and what that endpoint takes besides.
 
-use std::collections::HashSet;
-
+use hashbrown::HashSet;
 use serde::Serialize;
 
 use crate::{
@@ -259,11 +258,11 @@ fn check_each<T>(
 
 /// Refuses an ID that stands there twice: the second would be a message sent twice.
 fn unique(ids: &[String], ignore_case: bool, at: Field<'_>) -> Option<()> {
-    let mut seen = HashSet::with_capacity(ids.len());
     let mut found = Some(());
     if ids.len() < 2 {
         return found;
     }
+    let mut seen = HashSet::with_capacity(ids.len());
     for (i, id) in ids.iter().enumerate() {
         let fresh = if ignore_case && id.bytes().any(|b| b.is_ascii_uppercase()) {
             seen.insert(std::borrow::Cow::Owned(id.to_ascii_lowercase()))
