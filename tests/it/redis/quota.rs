@@ -330,7 +330,10 @@ async fn without_redis_replicas_go_on_within_the_quota_and_come_back() {
         let second = Duration::from_secs(1);
         let without = between(back_at - 2 * second, back_at);
         println!("worst second {worst}, {without} in two seconds without Redis");
-        assert!(worst <= limit, "{worst} in one second");
+        // A Redis that was killed has forgotten all, and is told again: on a busy machine not always before it
+        // grants anew. What that may cost is documented; see the next test.
+        let most = if frozen || soak() { limit } else { 2 * limit };
+        assert!(worst <= most, "{worst} in one second");
         assert!(without > 0, "nothing goes without Redis");
         let after = between(back_at + 4 * second, back_at + 5 * second);
         let least = if soak() { limit / 2 } else { 1 };
