@@ -19,16 +19,16 @@ const COUNTED: &[(&str, Policies, u64)] = &[
     (
         "everything on",
         Policies::EVERYTHING.on_one_shard(),
-        202_000,
+        120_000,
     ),
-    ("all sends traced", PLAIN.traced(Some(1000)), 210_000),
-    ("a request ID", PLAIN.with_request_ids(), 236_000),
-    ("100 recipients", PLAIN.with_recipients(100), 677_000),
+    ("all sends traced", PLAIN.traced(Some(1000)), 122_500),
+    ("a request ID", PLAIN.with_request_ids(), 123_500),
+    ("100 recipients", PLAIN.with_recipients(100), 374_000),
 ];
 
-/// What a count may be off, in percent: it repeats within 0.5, and another version of the compiler or of a library on
-/// the way moves it by 1 or 2.
-const SLACK: u64 = 3;
+/// What a count may be off, in percent: it repeats within 0.7, another version of the compiler or of a library on
+/// the way moves it by 1 or 2, and so may another make of processor, for which the C library copies memory otherwise.
+const SLACK: u64 = 5;
 
 /// Fails where a send takes more than it may.
 pub(crate) async fn measure(report: &mut Report) -> anyhow::Result<()> {
