@@ -52,8 +52,8 @@ gauges! {
     RecordBytesLimit: "easemob_gateway.store.limit", "By", "Memory that remembered request IDs may take.";
     RedisUp: "easemob_gateway.redis.up", "", "Whether Redis answers: 1 or 0.";
     RedisAnswerTime: "easemob_gateway.redis.answer_time", "s", "Mean time of Redis's answers since the last reading; none without an answer.";
-    RedisFailures: "easemob_gateway.redis.failed", "{call}", "Calls since the start that Redis did not answer, or not in time.";
-    RedisLost: "easemob_gateway.redis.lost", "{loss}", "Times since the start that Redis was found to have lost what it had been told, by what it was: a record or a quota.";
+    RedisFailures: "easemob_gateway.redis.failed", "{call}", "Calls that Redis did not answer, or not in time.";
+    RedisLost: "easemob_gateway.redis.lost", "{loss}", "Times that Redis was found to have lost what it had been told, by what it was: a record or a quota.";
     TokenAge: "easemob_gateway.token.age", "s", "Time since the app's token was fetched; none without a token.";
     TokenTimeLeft: "easemob_gateway.token.time_left", "s", "Time until the app's token is no longer used; none without a token.";
     SpansProcessed: "otel.sdk.processor.span.processed", "{span}", "Spans that were taken from the queue for their export, or dropped.";
@@ -65,7 +65,10 @@ gauges! {
 impl Gauge {
     /// Whether it counts what happened, and is a counter to whoever reads it.
     fn only_grows(self) -> bool {
-        matches!(self, Self::SpansProcessed | Self::SpansExported)
+        matches!(
+            self,
+            Self::RedisFailures | Self::RedisLost | Self::SpansProcessed | Self::SpansExported
+        )
     }
 }
 

@@ -61,10 +61,10 @@ def send(v1, gateway, user: str) -> None:
 # Told where replicas share a Redis, or from the first time on.
 NOT_ALWAYS = {
     "easemob_gateway_quota_refused_total",
-    "easemob_gateway_redis_lost",
+    "easemob_gateway_redis_lost_total",
     "easemob_gateway_redis_up",
     "easemob_gateway_redis_answer_time_seconds",
-    "easemob_gateway_redis_failed",
+    "easemob_gateway_redis_failed_total",
 }
 
 

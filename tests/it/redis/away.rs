@@ -128,7 +128,7 @@ async fn redis_that_dies_while_a_message_is_under_way_changes_no_outcome() {
 /// R4: what was forgotten is told by an alarm.
 #[tokio::test]
 async fn a_redis_that_forgets_what_is_under_way_is_told_by_metrics() {
-    const LOST: &str = "easemob_gateway_redis_lost";
+    const LOST: &str = "easemob_gateway_redis_lost_total";
     let (easemob, redis) = (Easemob::start(), Redis::start().await);
     let gate = Gate::default();
     easemob.on_send(Script::read().wait(&gate).accept());

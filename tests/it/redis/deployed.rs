@@ -60,7 +60,10 @@ async fn sends_once_each(easemob: &Easemob, client: &Client, of: &str) {
 async fn is_well(gateway: &TestGateway) {
     let page = Page::of(gateway).await;
     assert_eq!(page.get("easemob_gateway_redis_up", &[]), Some(1.0));
-    assert_eq!(page.get("easemob_gateway_redis_failed", &[]), Some(0.0));
+    assert_eq!(
+        page.get("easemob_gateway_redis_failed_total", &[]),
+        Some(0.0)
+    );
 }
 
 #[tokio::test]

@@ -34,7 +34,7 @@ fn narrow(easemob: &Easemob, redis: &Redis, way: &SlowWay) -> Setup {
 
 async fn failures(gateway: &TestGateway) -> f64 {
     let page = Page::of(gateway).await;
-    page.get("easemob_gateway_redis_failed", &[]).unwrap()
+    page.get("easemob_gateway_redis_failed_total", &[]).unwrap()
 }
 
 #[tokio::test]
