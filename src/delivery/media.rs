@@ -12,7 +12,7 @@ use super::{
     part::Route,
     share::Place,
     split::split,
-    turn::quota_kind,
+    turn::{quota_kind, tell_wait},
 };
 use crate::{
     app::App,
@@ -248,11 +248,14 @@ impl Delivery {
 
     /// A turn in the quota for files. What would wait for longer than an idle caller may is refused.
     async fn file_turn(&self, app: &App, caller: &Caller) -> Result<Turn, Failure> {
-        let until = Instant::now() + self.transfers.config.upload_idle_timeout;
+        let queued = Instant::now();
+        let until = queued + self.transfers.config.upload_idle_timeout;
         let admission = self
             .route(app)
             .admit(quota::Kind::Files, caller, &[1], until)?;
-        Ok(admission.turn(1, None).await)
+        let turn = admission.turn(1, None).await;
+        tell_wait(queued.elapsed());
+        Ok(turn)
     }
 
     async fn begin_upload(&self, order: &MediaOrder) -> Result<Option<Start>, Failure> {
@@ -464,7 +467,8 @@ impl Delivery {
                 .open(file, secret, thumbnail, token, timeout)
                 .await
         };
-        let _turn = self.file_turn(app, caller).await?;
+        let turn = span.clone().scope(self.file_turn(app, caller));
+        let _turn = turn.await?;
         let opened = async {
             let token = route.upstream.tokens.ready().await?;
             match open(&token).await {

@@ -12,7 +12,7 @@ use super::{
     Failure, Outcome,
     ledger::Held,
     retry::{Retry, Stage, Step},
-    turn::quota_kind,
+    turn::{quota_kind, tell_wait},
     upstream::Upstream,
 };
 use crate::{
@@ -358,14 +358,6 @@ fn record(outcome: &Outcome) {
             span.fail(what);
         }
     });
-}
-
-/// Tells the current span that its part had to wait for its turn, if it had to.
-fn tell_wait(waited: Duration) {
-    if waited >= Duration::from_millis(1) {
-        let wait_ms = i64::try_from(waited.as_millis()).unwrap_or(i64::MAX);
-        trace::current().event("quota.waited", &[("easemob.wait_ms", wait_ms.into())]);
-    }
 }
 
 /// The breaker's refusal.

@@ -1,6 +1,6 @@
-//! Places: how many calls to Easemob an app has under way at once on one shard.
+//! Places: how many calls to Easemob an app has under way at once on one shard. What a turn waits for is told here as well.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use crate::{
     message,
     metrics::{Gauge, Gauges},
-    quota,
+    quota, trace,
 };
 
 /// How much is sent at once.
@@ -67,5 +67,13 @@ pub(super) fn quota_kind(kind: message::Kind) -> quota::Kind {
         message::Kind::Groups => quota::Kind::Groups,
         message::Kind::Chatrooms => quota::Kind::Chatrooms,
         message::Kind::GroupMembers | message::Kind::ChatroomMembers => quota::Kind::Directed,
+    }
+}
+
+/// Tells the current span that what it is of had to wait for its turn, if it had to.
+pub(super) fn tell_wait(waited: Duration) {
+    if waited >= Duration::from_millis(1) {
+        let wait_ms = i64::try_from(waited.as_millis()).unwrap_or(i64::MAX);
+        trace::current().event("quota.waited", &[("easemob.wait_ms", wait_ms.into())]);
     }
 }

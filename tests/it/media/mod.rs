@@ -10,6 +10,7 @@ mod memory;
 mod name;
 mod refused;
 mod round_trip;
+mod traced;
 mod unsent;
 
 use std::time::Duration;
