@@ -139,8 +139,10 @@ fn quota(bencher: Bencher<'_, '_>, charged: usize) {
     };
     let turn = || {
         let until = Instant::now() + LEASE;
-        let admission = quotas.admit(Kind::Users, &asker, &[1], until);
-        runtime.block_on(async { drop(admission.expect("room").turn(1, None).await) });
+        runtime.block_on(async {
+            let admission = quotas.admit(Kind::Users, &asker, &[1], until).await;
+            drop(admission.expect("room").turn(1, None).await);
+        });
     };
     (0..charged).for_each(|_| turn());
     bencher.bench_local(turn);

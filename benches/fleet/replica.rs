@@ -77,7 +77,7 @@ impl Replica {
             weight: 1,
         };
         let until = tokio::time::Instant::now() + PATIENCE;
-        let Ok(admission) = self.quotas.admit(Kind::Users, &asker, &[1], until) else {
+        let Ok(admission) = self.quotas.admit(Kind::Users, &asker, &[1], until).await else {
             return;
         };
         let turn = admission.turn(1, None);

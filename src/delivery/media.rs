@@ -208,7 +208,7 @@ impl Delivery {
         let (_request, transfer) = self.upload_places(&order.file.app)?;
         // A repeat of what is settled sends nothing more.
         if !matches!(begun, Some(Start::Settled(_))) {
-            self.has_quota_for(&order)?;
+            self.has_quota_for(&order).await?;
         }
         let work = self.store_both(&order, begun.as_ref(), files);
         let work = self.bounded(order.file.deadline, work);
@@ -227,7 +227,7 @@ impl Delivery {
     }
 
     /// Refuses a message before its upload that would be refused after it.
-    fn has_quota_for(&self, order: &MediaOrder) -> Result<(), Failure> {
+    async fn has_quota_for(&self, order: &MediaOrder) -> Result<(), Failure> {
         let UploadOrder {
             app,
             caller,
@@ -242,7 +242,7 @@ impl Delivery {
         let calls: Vec<u64> = parts.iter().map(|part| part.len() as u64).collect();
         let until = Instant::now() + order.send_timeout;
         let until = deadline.map_or(until, |deadline| deadline.answer_by());
-        route.admit(kind, caller, &calls, until)?;
+        route.admit(kind, caller, &calls, until).await?;
         Ok(())
     }
 
@@ -252,7 +252,8 @@ impl Delivery {
         let until = queued + self.transfers.config.upload_idle_timeout;
         let admission = self
             .route(app)
-            .admit(quota::Kind::Files, caller, &[1], until)?;
+            .admit(quota::Kind::Files, caller, &[1], until)
+            .await?;
         let turn = admission.turn(1, None).await;
         tell_wait(queued.elapsed());
         Ok(turn)

@@ -275,7 +275,10 @@ impl Delivery {
         let recipients = split::split(&message, &app.limits, most);
         // As a whole, before its first call: what waits for a token is in the queue as well.
         let calls: Vec<u64> = recipients.iter().map(|part| part.len() as u64).collect();
-        let admission = match route.admit(kind, &caller, &calls, deadline.answer_by()) {
+        let admission = match route
+            .admit(kind, &caller, &calls, deadline.answer_by())
+            .await
+        {
             Ok(admission) => Arc::new(admission),
             Err(refusal) => return Sent::none(&message, refusal),
         };

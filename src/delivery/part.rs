@@ -43,7 +43,7 @@ pub(super) struct Route {
 
 impl Route {
     /// Admits a message to its turns, or tells why not: its caller, and the metrics.
-    pub(super) fn admit(
+    pub(super) async fn admit(
         &self,
         kind: quota::Kind,
         caller: &Caller,
@@ -55,7 +55,7 @@ impl Route {
             weight: caller.weight().get(),
         };
         let admitted = self.upstream.quotas.admit(kind, &asker, calls, until);
-        admitted.map_err(|refusal| {
+        admitted.await.map_err(|refusal| {
             let (kind, cause) = (kind.name(), refusal.name());
             self.quota_refusals.refused(kind, caller.name(), cause);
             refusal.into()
@@ -182,7 +182,9 @@ impl Part {
         }
         let messages = self.recipients.len() as u64;
         let turn = pin!(self.admission.turn(messages, Some(&self.route.places)));
-        match timeout_at(self.answer_by - BEFORE_ANSWER, turn).await {
+        let left = self.answer_by.saturating_duration_since(Instant::now());
+        let before_answer = BEFORE_ANSWER + quotas.time_to_miss().min(left / 4);
+        match timeout_at(self.answer_by - before_answer, turn).await {
             Ok(turn) => {
                 if let Err(wait) = breaker.admit() {
                     turn.not_sent();
@@ -197,7 +199,7 @@ impl Part {
                     let kind = quota_kind(kind).name();
                     let refusals = &self.route.quota_refusals;
                     refusals.refused(kind, self.admission.caller(), "no_turn");
-                    self.admission.missed(messages).into()
+                    self.admission.missed(messages).await.into()
                 }
             }),
         }

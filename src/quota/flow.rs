@@ -39,6 +39,8 @@ pub(super) struct Flow {
     pub(super) queue: VecDeque<Waiting>,
     /// What was admitted and has not gone, in the queue or still on the way to it.
     pub(super) backlog: Amount,
+    /// The latest end of the time of those in it.
+    pub(super) until: Option<Instant>,
     /// Admitted messages that have not ended.
     pub(super) admitted: usize,
     /// What it has of the quota now.
@@ -74,6 +76,7 @@ impl Flow {
             end: 0,
             queue: VecDeque::new(),
             backlog: Amount::default(),
+            until: None,
             admitted: 0,
             used: Window::new(0, length),
             asked: Window::new(0, length),
@@ -91,6 +94,11 @@ impl Flow {
             && self.queue.is_empty()
             && self.used.used(now) == 0
             && self.asked.used(now) == 0
+    }
+
+    /// Whether it told somebody to come back.
+    pub(super) fn has_promised(&self) -> bool {
+        !self.promises.is_empty()
     }
 
     /// The first call whose shard has a place for it. Those of a shard that has none wait for it
@@ -127,18 +135,21 @@ impl Flow {
         if !promised {
             return self.backlog;
         }
-        let expected = |amount: u64| amount * self.trust / FULL_TRUST;
-        let promised = Amount {
-            calls: expected(self.promised.calls),
-            messages: expected(self.promised.messages),
-        };
-        self.backlog + promised
+        self.backlog + self.expected(self.promised)
     }
 
-    /// The same with those alone who were told to come back by this time.
-    pub(super) fn ahead_by(&self, time: Instant) -> Amount {
-        let due = self.promises.range(..=(time, u64::MAX));
-        due.fold(self.backlog, |sum, (_, promised)| sum + *promised)
+    /// When it told messages to come back, and how many of them will.
+    pub(super) fn promises(&self) -> impl Iterator<Item = (Instant, u64)> {
+        let promises = self.promises.iter();
+        promises.map(|((when, _), promised)| (*when, self.expected(*promised).messages))
+    }
+
+    /// What comes back of what was told to.
+    fn expected(&self, promised: Amount) -> Amount {
+        Amount {
+            calls: promised.calls * self.trust / FULL_TRUST,
+            messages: promised.messages * self.trust / FULL_TRUST,
+        }
     }
 
     pub(super) fn promise(&mut self, when: Instant, amount: Amount) {

@@ -9,7 +9,7 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local id, known, proposed = ARGV[1], ARGV[2], ARGV[3]
 local n = {}
-for i = 4, 17 do
+for i = 4, 18 do
   n[i] = tonumber(ARGV[i])
 end
 local seq, batch, lives = n[4], n[5], n[6]
@@ -18,9 +18,11 @@ local window = { m = n[8], c = 1000 }
 local held = { m = n[10], c = n[11] }
 local available = { m = n[12], c = n[13] }
 local reserve = { m = n[14], c = n[15] }
-local queued, promised = n[16], n[17]
-local ended, wanted = ARGV[18], ARGV[19]
-local PARTS, SLOTS = 250, 16
+local queued, patience, answered = n[16], n[17], n[18]
+local ended, wanted, promises, hopes = ARGV[19], ARGV[20], ARGV[21], ARGV[22]
+-- STEPS are those of a window in which times are told.
+local PARTS, SLOTS, STEPS = 250, 16, 64
+local AHEAD = 2 * STEPS
 
 local function int(number)
   return string.format('%d', number)
@@ -36,27 +38,38 @@ if not state.g then
   redis.call('HSET', state_key, 'g', proposed)
 end
 redis.call('PEXPIRE', state_key, int(window.m + lives + 60000))
+-- Redis has lost what it knew, or some of it. Until the replicas have told it again, nothing is granted: each shows itself
+-- once a second as long as anything of it counts.
+local function hold()
+  redis.call('HSET', state_key, 'h', int(now + 1500))
+end
 if known ~= '' and known ~= state.g then
-  -- Redis has lost what it knew. Until the replicas have told it again, nothing is granted: each shows itself
-  -- once a second as long as anything of it counts.
   if not state.h then
-    redis.call('HSET', state_key, 'h', int(now + 1500))
+    hold()
   end
   return { 'lost', state.g }
 end
 
--- A replica: held m, held c, dies, seq, batch, queued, waits since, its first call's m, seen, promised.
+-- A replica: held m, held c, dies, seq, batch, queued, waits since, its first call's m, seen, until when the last waits; then of
+-- whom it told to come back: when, and the m.
 local function read(text)
   local fields = {}
   for field in string.gmatch(text, '%S+') do
     fields[#fields + 1] = tonumber(field)
   end
   return { m = fields[1], c = fields[2], dies = fields[3], seq = fields[4], batch = fields[5],
-    queued = fields[6], since = fields[7], first = fields[8], seen = fields[9], promised = fields[10] or 0 }
+    queued = fields[6], since = fields[7], first = fields[8], seen = fields[9], till = fields[10],
+    promises = fields }
 end
 local own = state['r:' .. id] and read(state['r:' .. id])
 if own and seq <= own.seq then
   return { 'late', state.g }
+end
+if answered > (own and own.seq or 0) then
+  if tonumber(state.h or '0') <= now then
+    hold()
+  end
+  return { 'behind', state.g, own and own.batch or 0 }
 end
 
 -- What ended.
@@ -106,7 +119,11 @@ end
 -- What the others have.
 local used = { m = sums.m + held.m, c = sums.c + held.c }
 local live, busy, others_queued, protected = 1, 0, 0, 0
-local askers, others_promised = 0, 0
+local promised, till = {}, now + patience
+local function promise(at, m)
+  local step = math.min(AHEAD + 1, math.max(1, math.ceil((at - now) * STEPS / window.m)))
+  promised[step] = (promised[step] or 0) + m
+end
 local since = own and own.since or 0
 local longest = since == 0 and now or since
 for field, text in pairs(state) do
@@ -124,13 +141,15 @@ for field, text in pairs(state) do
       used.c = used.c + other.c
       live = live + 1
       local waits = other.since > 0 and now - other.seen < 1500
-      if now - other.seen < 3000 and other.queued + other.promised > 0 then
-        askers = askers + 1
-        others_promised = others_promised + other.promised
+      if now - other.seen < 3000 then
+        for i = 11, #other.promises - 1, 2 do
+          promise(other.promises[i], other.promises[i + 1])
+        end
       end
       if waits then
         busy = busy + 1
         others_queued = others_queued + other.queued
+        till = math.max(till, other.till)
         -- Who has waited longest is not passed by: for one at a time, since what is kept for it lies idle until it asks.
         if now - other.since > window.m / 20 and other.since < longest then
           longest, protected = other.since, other.first
@@ -164,50 +183,124 @@ end
 if limit.m > 0 then
   free = math.min(free, most)
 end
-local granted, sum, met = { m = 0, c = 0 }, 0, 0
-for i, size in ipairs(sizes) do
-  sum = sum + size
-  local need_m, need_c = math.max(0, sum - available.m), math.max(0, i - available.c)
+local granted, sum, count, met = { m = 0, c = 0 }, 0, 0, 0
+local function grant(m, c)
+  local need_m, need_c = math.max(0, sum + m - available.m), math.max(0, count + c - available.c)
   if need_m > free or need_c > left.c then
+    return false
+  end
+  sum, count = sum + m, count + c
+  granted = { m = need_m, c = need_c }
+  return true
+end
+for i, size in ipairs(sizes) do
+  if not grant(size, 1) then
     break
   end
-  granted, met = { m = need_m, c = need_c }, i
+  met = i
 end
 if met == #sizes then
   since = 0
-  if protected == 0 then
-    for _, name in ipairs({ 'm', 'c' }) do
-      local spare = math.floor((left[name] - granted[name]) / (4 * live))
-      local kept = math.max(0, available[name] + granted[name] - (name == 'm' and sum or #sizes))
-      granted[name] = granted[name] + math.max(0, math.min(reserve[name] - kept, spare))
-    end
-  end
 elseif met > 0 or since == 0 then
   since = now
 end
-left.m = left.m - granted.m
-left.c = left.c - granted.c
 
-redis.call('HSET', state_key,
-  'r:' .. id, table.concat({ int(held.m + granted.m), int(held.c + granted.c), int(now + lives),
-    int(seq), int(batch), int(queued), int(since), int(first), int(now), int(promised) }, ' '),
-  'M', int(sums.m), 'Mt', int(dropped.m + 1), 'C', int(sums.c), 'Ct', int(dropped.c + 1))
-redis.call('PEXPIRE', parts_key, int(window.m + 60000))
-
--- When more comes, where somebody waits for it.
-local slots = {}
-if met < #sizes or left.m < limit.m / 10 then
+-- What leaves when: in steps from now, and for the rest of this replica's time in slots.
+local leaves, slots = {}, {}
+if met < #sizes or left.m - granted.m < limit.m / 10 or #hopes > 0 then
   for i = 1, SLOTS do
     slots[i] = 0
   end
   local parts = redis.call('HGETALL', parts_key)
   for i = 1, #parts, 2 do
     if string.sub(parts[i], 1, 1) == 'm' then
-      local leaves = (tonumber(string.sub(parts[i], 3)) + 1) * part.m + window.m - now
-      local slot = math.min(SLOTS, math.max(1, math.ceil(leaves * SLOTS / window.m)))
-      slots[slot] = slots[slot] + tonumber(parts[i + 1])
+      local m = tonumber(parts[i + 1])
+      local after = ((tonumber(string.sub(parts[i], 3)) + 1) * part.m + window.m - now) / window.m
+      local slot = math.min(SLOTS, math.max(1, math.ceil(after * SLOTS)))
+      local step = math.min(STEPS, math.max(1, math.ceil(after * STEPS)))
+      slots[slot] = slots[slot] + m
+      leaves[step] = (leaves[step] or 0) + m
     end
   end
 end
-return { 'ok', state.g, granted.m, granted.c, left.m, left.c, live, busy, others_queued, met, slots, askers,
-  others_promised }
+
+-- When those may go who hope to, so that whoever was told a time before them keeps it.
+local fields = { 0, 0, int(now + lives), int(seq), int(batch), int(queued), int(since), int(first), int(now),
+  int(now + patience) }
+local function keep(at, m)
+  fields[#fields + 1], fields[#fields + 2] = int(at), int(m)
+end
+for i = 1, #promises, 8 do
+  local due, m = struct.unpack('>I4I4', promises, i)
+  keep(now + due, m)
+  if #hopes > 0 then
+    promise(now + due, m)
+  end
+end
+-- What may go at once, whatever is promised.
+local told, open = {}, math.max(0, left.m + available.m - others_queued - queued)
+if #hopes == 0 and (#promises > 0 or next(promised)) then
+  open = 0
+end
+if #hopes > 0 then
+  local spare = { [0] = left.m + available.m }
+  -- What is under way leaves after what ended.
+  local last = limit.m - spare[0]
+  for _, m in pairs(leaves) do
+    last = last - m
+  end
+  leaves[STEPS] = (leaves[STEPS] or 0) + math.max(0, last)
+  local in_time = 0
+  for step = 1, AHEAD do
+    spare[step] = spare[step - 1] + (leaves[(step - 1) % STEPS + 1] or 0) - (promised[step] or 0)
+    if (step - 1) * window.m / STEPS < till - now then
+      in_time = step
+    end
+  end
+  -- Those who wait go as far as there is room in their time, and no further.
+  local waits = others_queued + queued
+  local go = math.min(waits, math.max(0, spare[in_time]))
+  for step = 0, AHEAD do
+    spare[step] = spare[step] - (step <= in_time and waits or go)
+  end
+  local beyond = spare[AHEAD] - (promised[AHEAD + 1] or 0)
+  for i = 1, #hopes, 12 do
+    local c, m, needs = struct.unpack('>I4I4I4', hopes, i)
+    local step = AHEAD
+    while step >= 0 and spare[step] >= needs do
+      step = step - 1
+    end
+    step = step + 1
+    local wait = math.ceil(step * window.m / STEPS)
+    if step > AHEAD then
+      wait = 2 * window.m + math.max(1, math.ceil((needs - beyond) / limit.m)) * window.m
+    end
+    for later = step, AHEAD do
+      spare[later] = spare[later] - m
+    end
+    beyond = beyond - m
+    if wait > 0 or met < #sizes or not grant(m, c) then
+      keep(now + wait, m)
+    end
+    told[#told + 1] = wait
+  end
+  open = math.max(0, beyond)
+  for step = 0, AHEAD do
+    open = math.min(open, math.max(0, spare[step]))
+  end
+end
+
+if met == #sizes and protected == 0 then
+  for _, name in ipairs({ 'm', 'c' }) do
+    local spare = math.floor((left[name] - granted[name]) / (4 * live))
+    local kept = math.max(0, available[name] + granted[name] - (name == 'm' and sum or count))
+    granted[name] = granted[name] + math.max(0, math.min(reserve[name] - kept, spare))
+  end
+end
+left.m = left.m - granted.m
+left.c = left.c - granted.c
+fields[1], fields[2] = int(held.m + granted.m), int(held.c + granted.c)
+redis.call('HSET', state_key, 'r:' .. id, table.concat(fields, ' '),
+  'M', int(sums.m), 'Mt', int(dropped.m + 1), 'C', int(sums.c), 'Ct', int(dropped.c + 1))
+redis.call('PEXPIRE', parts_key, int(window.m + 60000))
+return { 'ok', state.g, granted.m, granted.c, left.m, left.c, live, busy, met, slots, told, open }

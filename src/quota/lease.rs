@@ -27,8 +27,8 @@ const BURST: f64 = 8.0;
 const GRAIN: Duration = Duration::from_millis(5);
 /// Parts of a window in which Redis tells what leaves.
 const SLOTS: u32 = 16;
-/// Windows at most that are looked ahead.
-const ROUNDS: u32 = 200;
+/// Parts of a window in which times are told; as in the script.
+const STEPS: u32 = 64;
 /// Calls at most that are asked for at once.
 const CALLS: usize = 512;
 
@@ -53,11 +53,13 @@ pub(super) struct Lease {
     ended: VecDeque<(Instant, Amount)>,
     /// Being told; told again where no answer came.
     telling: VecDeque<(Instant, Amount)>,
-    /// Told, within the window: for a Redis that forgets.
-    told: VecDeque<(Instant, Amount)>,
+    /// Told, within the window, and in which batch: for a Redis that forgets.
+    told: VecDeque<(u64, Instant, Amount)>,
     generation: String,
     sequence: u64,
     batch: u64,
+    /// The question that was answered last, and when it was asked.
+    answered: Option<(u64, Instant)>,
     view: Option<View>,
     away: Option<Away>,
     pace: Pace,
@@ -69,15 +71,29 @@ pub(super) struct Lease {
     last_charge: Instant,
     /// What Redis was last told that callers were told to come back with.
     told_promised: u64,
+    /// What was admitted since it was asked last.
+    admitted: u64,
 }
 
 /// What callers want of this replica, in messages.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Asked {
     /// Of calls that wait.
     pub(super) queued: u64,
+    /// Until when the last of them waits.
+    pub(super) queued_until: Option<Instant>,
     /// Of those that were told to come back.
     pub(super) promised: u64,
+    /// Whether some hope to be told when they may go.
+    pub(super) hopes: bool,
+}
+
+/// A message for which there may not be enough: when may it go?
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hope {
+    pub(super) amount: Amount,
+    /// What has to be left for it to go: with what is kept for other callers, without what fair order lets it pass.
+    pub(super) needs: u64,
 }
 
 /// What Redis said last.
@@ -87,10 +103,7 @@ struct View {
     left: i64,
     left_calls: i64,
     busy: u64,
-    /// Other replicas that have calls waiting, or told some to come back; and how much, in all.
-    askers: u64,
-    queued: u64,
-    promised: u64,
+    open: u64,
     /// What leaves in each sixteenth of the window from then on.
     slots: Vec<u64>,
     /// Somebody here still waits.
@@ -118,16 +131,21 @@ pub(super) struct Ask {
     pub(super) generation: String,
     pub(super) sequence: u64,
     pub(super) batch: u64,
+    /// A question that Redis has answered, and has to know of.
+    pub(super) answered: u64,
     pub(super) messages: Limit,
     pub(super) calls: Limit,
     pub(super) held: Amount,
     pub(super) available: Amount,
     pub(super) reserve: Amount,
     pub(super) queued: u64,
-    pub(super) promised: u64,
+    pub(super) patience: Duration,
+    /// In how long, and how much.
+    pub(super) promises: Vec<(Duration, u64)>,
     /// How long ago, and how much.
     pub(super) ended: Vec<(Duration, Amount)>,
     pub(super) wanted: Vec<u64>,
+    pub(super) hopes: Vec<Hope>,
     pub(super) asked_at: Instant,
 }
 
@@ -141,14 +159,17 @@ pub(super) enum Answer {
         left: i64,
         left_calls: i64,
         busy: u64,
-        queued: u64,
         met: usize,
         slots: Vec<u64>,
-        askers: u64,
-        promised: u64,
+        /// In how long each of those may go who hope to.
+        told: Vec<Duration>,
+        /// How much more may go at once, whatever was promised.
+        open: u64,
     },
     /// It has forgotten what it knew, and wants to be told all again.
     Lost { generation: String },
+    /// It has forgotten what it was told last, as a copy does that missed it: what came after this batch.
+    Behind { batch: u64 },
     /// A later question came before this one.
     Late,
 }
@@ -178,6 +199,7 @@ impl Lease {
             generation: String::new(),
             sequence: 0,
             batch: 0,
+            answered: None,
             view: None,
             away: None,
             pace: Pace {
@@ -189,6 +211,7 @@ impl Lease {
             rate: Amount::default(),
             last_charge: now,
             told_promised: 0,
+            admitted: 0,
         }
     }
 
@@ -207,6 +230,26 @@ impl Lease {
         now < self.usable_until
             && (self.messages.amount == 0 || self.available.messages >= messages)
             && (self.calls.amount == 0 || self.available.calls >= 1)
+    }
+
+    /// Whether all of this is granted already.
+    pub(super) fn covers(&self, amount: Amount, now: Instant) -> bool {
+        now < self.usable_until
+            && (self.messages.amount == 0 || self.available.messages >= amount.messages)
+            && (self.calls.amount == 0 || self.available.calls >= amount.calls)
+    }
+
+    /// Whether this replica's part of what nobody else wants has room for so many more, by what Redis said lately.
+    pub(super) fn is_open(&self, messages: u64, now: Instant) -> bool {
+        let view = self.view.as_ref();
+        view.is_some_and(|view| {
+            now < view.at + RENEW && self.admitted + messages <= view.open / (view.busy + 1)
+        })
+    }
+
+    /// A message was admitted that Redis does not know of.
+    pub(super) fn admitted(&mut self, messages: u64) {
+        self.admitted += messages;
     }
 
     pub(super) fn limit(&self) -> Option<u64> {
@@ -274,65 +317,9 @@ impl Lease {
         }
     }
 
-    /// When a message may go. `before` tells what of this replica's goes before it by a time, and the message with it.
-    pub(super) fn when(
-        &mut self,
-        mut before: impl FnMut(Instant) -> Amount,
-        now: Instant,
-    ) -> Instant {
-        let Limit {
-            amount: limit,
-            length,
-        } = self.messages;
-        let calls = self.when_calls_fit(before(now).calls, now);
-        let mut free = self.room(now);
-        let Some(view) = self.view.as_ref().filter(|_| limit > 0) else {
-            return calls;
-        };
-        // All that the others want goes before, or this replica stays within its part of all that there is until then.
-        let (room, used) = (free, self.charged_here());
-        let mut fits = |at: Instant, free: u64| {
-            let own = before(at).messages;
-            let all = limit + free.saturating_sub(room);
-            // Whole calls do not fill a window to its last message.
-            let all = all - all / 16;
-            own + view.queued + view.promised <= free
-                || own <= free && (used + own) * (view.askers + 1) <= all
-        };
-        if fits(now, free) {
-            return calls;
-        }
-        let slot = length / SLOTS;
-        let mut leaves = view.slots.clone();
-        leaves.resize(SLOTS as usize, 0);
-        // What is not among those that ended is under way, and leaves after them.
-        let ended: u64 = leaves.iter().sum();
-        if let Some(last) = leaves.last_mut() {
-            *last += limit.saturating_sub(free + ended);
-        }
-        for round in 0..ROUNDS {
-            let begin = view.at + length * round;
-            let all: u64 = leaves.iter().sum();
-            if begin + length > now && fits(begin + length, free + all) {
-                for (number, amount) in (1u32..).zip(&leaves) {
-                    free += amount;
-                    let at = begin + slot * number;
-                    if at > now && fits(at, free) {
-                        return at.max(calls);
-                    }
-                }
-            } else {
-                free += all;
-            }
-        }
-        now + length * ROUNDS
-    }
-
-    /// What this replica has of the quota.
-    fn charged_here(&self) -> u64 {
-        let ended = self.ended.iter().chain(&self.telling).chain(&self.told);
-        let ended: u64 = ended.map(|(_, amount)| amount.messages).sum();
-        ended + (self.available + self.under_way).messages
+    /// The steps in which others are told when callers were told to come back, and how many at most.
+    pub(super) fn promise_steps(&self) -> (Duration, u32) {
+        (self.messages.length / STEPS, 2 * STEPS)
     }
 
     /// When this much will fit, if nothing else goes before.
@@ -360,7 +347,7 @@ impl Lease {
     }
 
     /// They are on their way through a window of a second.
-    fn when_calls_fit(&self, calls: u64, now: Instant) -> Instant {
+    pub(super) fn when_calls_fit(&self, calls: u64, now: Instant) -> Instant {
         match self.calls.amount {
             0 => now,
             limit => {
@@ -401,12 +388,14 @@ impl Lease {
                 None => paced,
             });
         }
+        if asked.hopes {
+            // They are waited for by callers that may have to be refused.
+            let between = (FASTEST_PACE * u32::try_from(busy + 1).unwrap_or(u32::MAX)).min(PACE);
+            at(asked_at.map_or(now, |asked_at| now.max(asked_at + between)));
+        }
         if asked.promised > self.told_promised {
             // What others tell their callers depends on it.
-            at(self
-                .pace
-                .ready(between, now)
-                .max(asked_at.unwrap_or(now) + between));
+            at(self.pace.ready(between, now));
         }
         if let Some((oldest, _)) = self.telling.front().or(self.ended.front()) {
             at((*oldest + REPORT).max(self.pace.ready(between, now)));
@@ -417,6 +406,7 @@ impl Lease {
         if self.available != Amount::default()
             || self.under_way != Amount::default()
             || !self.told.is_empty()
+            || asked.promised > 0
         {
             at(asked_at.unwrap_or(now) + RENEW);
         }
@@ -441,6 +431,7 @@ impl Lease {
 
     fn ask(&mut self, wanted: &[u64], asked: Asked, now: Instant) -> Ask {
         self.told_promised = asked.promised;
+        self.admitted = 0;
         self.pace.take(now);
         self.take_rate(now);
         let reserve = self.reserve(now);
@@ -455,6 +446,8 @@ impl Lease {
             self.batch += 1;
         }
         self.sequence += 1;
+        // One that is not heard of for longer is forgotten for good reason.
+        let answered = self.answered.filter(|(_, at)| now < *at + USABLE);
         let untold = self
             .ended
             .iter()
@@ -463,19 +456,24 @@ impl Lease {
             generation: self.generation.clone(),
             sequence: self.sequence,
             batch: self.batch,
+            answered: answered.map_or(0, |(sequence, _)| sequence),
             messages: self.messages,
             calls: self.calls,
             held: self.available + self.under_way + untold,
             available: self.available,
             reserve,
             queued: asked.queued,
-            promised: asked.promised,
+            patience: asked
+                .queued_until
+                .map_or(Duration::ZERO, |until| until.saturating_duration_since(now)),
+            promises: Vec::new(),
             ended: self
                 .telling
                 .iter()
                 .map(|(at, amount)| (now.duration_since(*at), *amount))
                 .collect(),
             wanted: wanted.iter().copied().take(CALLS).collect(),
+            hopes: Vec::new(),
             asked_at: now,
         }
     }
@@ -488,27 +486,33 @@ impl Lease {
                 left,
                 left_calls,
                 busy,
-                queued,
                 met,
                 slots,
-                askers,
-                promised,
+                told,
+                open,
             } => {
                 if self.away.take().is_some() {
                     self.available = Amount::default();
                 }
                 self.generation = generation;
-                self.told.append(&mut self.telling);
+                self.answered = Some((ask.sequence, ask.asked_at));
+                let telling = self.telling.drain(..);
+                self.told
+                    .extend(telling.map(|(at, amount)| (ask.batch, at, amount)));
                 self.available = self.available + granted;
+                let told = ask
+                    .hopes
+                    .iter()
+                    .zip(told)
+                    .filter(|(_, wait)| !wait.is_zero());
+                self.told_promised += told.map(|(hope, _)| hope.amount.messages).sum::<u64>();
                 self.usable_until = ask.asked_at + USABLE;
                 self.view = Some(View {
                     at: ask.asked_at,
                     left,
                     left_calls,
                     busy,
-                    askers,
-                    queued,
-                    promised,
+                    open,
                     slots,
                     short: met < ask.wanted.len(),
                 });
@@ -517,13 +521,23 @@ impl Lease {
                 self.generation = generation;
                 // What was granted is unknown there as well; what is on its way is told again.
                 self.available = Amount::default();
-                let mut all = std::mem::take(&mut self.told);
-                all.append(&mut self.telling);
-                all.append(&mut self.ended);
-                self.ended = all;
+                self.tell_again(0);
             }
+            // What was granted is told with the next question, as with any.
+            Answer::Behind { batch } => self.tell_again(batch),
             Answer::Late => self.available = Amount::default(),
         }
+    }
+
+    /// All that was told after a batch has to be told again.
+    fn tell_again(&mut self, after: u64) {
+        self.answered = None;
+        let known = self.told.partition_point(|(batch, ..)| *batch <= after);
+        let again = self.told.drain(known..).map(|(_, at, amount)| (at, amount));
+        let mut all: VecDeque<_> = again.collect();
+        all.append(&mut self.telling);
+        all.append(&mut self.ended);
+        self.ended = all;
     }
 
     /// Redis did not answer: until it does, this replica uses its share of what was left.
@@ -573,13 +587,12 @@ impl Lease {
     /// What no window counts any more.
     fn forget(&mut self, now: Instant) {
         let length = self.messages.length.max(self.calls.length);
-        for list in [&mut self.told, &mut self.ended] {
-            while list
-                .front()
-                .is_some_and(|(at, _)| now.duration_since(*at) > length)
-            {
-                list.pop_front();
-            }
+        let is_over = |at: &Instant| now.duration_since(*at) > length;
+        while self.told.front().is_some_and(|(_, at, _)| is_over(at)) {
+            self.told.pop_front();
+        }
+        while self.ended.front().is_some_and(|(at, _)| is_over(at)) {
+            self.ended.pop_front();
         }
     }
 }

@@ -83,6 +83,12 @@ impl Line {
         waiting.into_iter().map(|(_, messages)| messages).collect()
     }
 
+    /// All that was admitted and has not gone.
+    pub(super) fn all_backlog(&self) -> Amount {
+        let backlogs = self.flows.values().map(|flow| flow.backlog);
+        backlogs.fold(Amount::default(), std::ops::Add::add)
+    }
+
     /// The messages that were admitted and have not gone.
     pub(super) fn queued(&self) -> u64 {
         self.flows.values().map(|flow| flow.backlog.messages).sum()
@@ -98,6 +104,12 @@ impl Line {
         self.flows.iter_mut().map(of).collect()
     }
 
+    /// Until when the last of them waits.
+    pub(super) fn queued_until(&self) -> Option<Instant> {
+        let waiting = self.flows.values().filter(|flow| flow.backlog.calls > 0);
+        waiting.filter_map(|flow| flow.until).max()
+    }
+
     /// The messages that were told to come back, and will.
     pub(super) fn promised(&mut self, now: Instant) -> u64 {
         let of = |flow: &mut Flow| {
@@ -105,6 +117,21 @@ impl Line {
             flow.ahead(true).messages - flow.backlog.messages
         };
         self.flows.values_mut().map(of).sum()
+    }
+
+    /// The same by how long from now that is, in steps of this length; all that is further away than so many, at the last.
+    pub(super) fn promises(&self, step: Duration, most: u32, now: Instant) -> Vec<(Duration, u64)> {
+        let mut sums = BTreeMap::new();
+        for (when, messages) in self.flows.values().flat_map(Flow::promises) {
+            let steps = when
+                .saturating_duration_since(now)
+                .div_duration_f64(step)
+                .ceil();
+            *sums.entry(steps.min(most.into()) as u32).or_default() += messages;
+        }
+        sums.into_iter()
+            .map(|(steps, messages)| (step * steps, messages))
+            .collect()
     }
 
     /// Notes that a caller asks, granted or not. How many of its messages wait already, and whether it was told
@@ -116,7 +143,7 @@ impl Line {
         of_size: Option<Amount>,
         now: Instant,
     ) -> (usize, bool) {
-        self.tidy(now);
+        self.tidy(of_size.is_some(), now);
         let length = self.length;
         let flow = self
             .flows
@@ -131,8 +158,13 @@ impl Line {
         (flow.admitted, flow.redeem_promise(of_size, now))
     }
 
-    pub(super) fn admit(&mut self, asker: &Asker, amount: Amount) {
+    pub(super) fn admit(&mut self, asker: &Asker, amount: Amount, until: Instant) {
         if let Some(flow) = self.flows.get_mut(&asker.name) {
+            // Of those that wait.
+            flow.until = flow
+                .until
+                .filter(|_| flow.backlog.calls > 0)
+                .max(Some(until));
             flow.backlog = flow.backlog + amount;
             flow.admitted += 1;
         }
@@ -384,11 +416,12 @@ impl Line {
         }
     }
 
-    /// Forgets callers of whom nothing counts any more.
-    fn tidy(&mut self, now: Instant) {
+    /// Forgets callers of whom nothing counts any more; or not those who were told to come back.
+    fn tidy(&mut self, keeps_promises: bool, now: Instant) {
         if now.duration_since(self.tidied) >= self.length {
             self.tidied = now;
-            self.flows.retain(|_, flow| !flow.is_idle(now));
+            self.flows
+                .retain(|_, flow| !flow.is_idle(now) || keeps_promises && flow.has_promised());
             self.weights = self.flows.values().map(|flow| flow.weight).sum();
         }
     }

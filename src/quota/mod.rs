@@ -23,16 +23,19 @@ use std::{
 
 use tokio::{
     runtime::Handle,
-    sync::{Notify, OwnedSemaphorePermit, Semaphore},
-    time::{Instant, sleep_until},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot},
+    time::{Instant, sleep_until, timeout_at},
 };
 
 pub use self::shared::Shared;
 use self::{
-    rules::{Amount, End, Rules},
+    rules::{Amount, End, Entry, Rules},
     shared::Leases,
 };
 use crate::app::Quota;
+
+/// The time that Redis has at least to tell when a message may go.
+const TO_BE_TOLD: Duration = Duration::from_millis(100);
 
 /// What Easemob counts together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -174,7 +177,7 @@ impl Quotas {
 
     /// Admits a message that takes these calls, each with its number of messages, if the last of them will have its turn
     /// before `until`.
-    pub fn admit(
+    pub async fn admit(
         self: &Arc<Self>,
         kind: Kind,
         asker: &Asker,
@@ -187,20 +190,18 @@ impl Quotas {
         };
         let largest = calls.iter().copied().max().unwrap_or_default();
         let lane = self.lane(kind);
-        let admitted = lane
-            .lock()
-            .admit(asker, amount, largest, until, Instant::now());
-        if admitted.is_err() {
-            // What was promised is told to the others.
-            lane.keep_lease();
+        let now = Instant::now();
+        let of = (self, kind);
+        let entry = lane.lock().admit(of, asker, amount, largest, until, now)?;
+        if let Entry::Asked(asked) = entry {
+            if let Some(told) = lane.told(asked, until.max(now + TO_BE_TOLD)).await {
+                return told;
+            }
+            let mut rules = lane.lock();
+            rules.admit_alone(asker, amount, true, until, Instant::now())?;
         }
-        admitted?;
-        Ok(Admission {
-            quotas: Arc::clone(self),
-            kind,
-            asker: asker.clone(),
-            left: Mutex::new(amount),
-        })
+        let asker = asker.clone();
+        Ok(Admission::new(Arc::clone(self), kind, asker, amount))
     }
 
     /// Easemob refused a call for its quota: nothing of this kind goes for a while.
@@ -222,6 +223,16 @@ impl Quotas {
     pub fn has_room(&self, kind: Kind, messages: u64) -> bool {
         let mut rules = self.lane(kind).lock();
         rules.has_room_for(messages, Instant::now())
+    }
+
+    /// How long before the end of its time a call has to be given up for it to be told when to come back.
+    pub fn time_to_miss(&self) -> Duration {
+        let is_shared = self.kinds.iter().any(|lane| lane.leases.is_some());
+        if is_shared {
+            TO_BE_TOLD
+        } else {
+            Duration::ZERO
+        }
     }
 
     /// How much of a quota is used.
@@ -256,6 +267,15 @@ pub struct Admission {
 }
 
 impl Admission {
+    fn new(quotas: Arc<Quotas>, kind: Kind, asker: Asker, amount: Amount) -> Self {
+        Self {
+            quotas,
+            kind,
+            asker,
+            left: Mutex::new(amount),
+        }
+    }
+
     /// Waits for the turn of one of its calls, with one of `places`, if any are given. A call that has to
     /// go again waits again.
     pub async fn turn(&self, messages: u64, places: Option<&Arc<Semaphore>>) -> Turn {
@@ -291,8 +311,16 @@ impl Admission {
     }
 
     /// One of its calls had no turn in time: when it would have one, if it were asked for again then.
-    pub fn missed(&self, messages: u64) -> Refusal {
-        let mut rules = self.quotas.lane(self.kind).lock();
+    pub async fn missed(&self, messages: u64) -> Refusal {
+        let lane = self.quotas.lane(self.kind);
+        let of = (&self.quotas, self.kind);
+        let asked = lane.lock().ask_again(of, &self.asker, messages);
+        if let Some(asked) = asked
+            && let Some(Err(refusal)) = lane.told(asked, Instant::now() + TO_BE_TOLD).await
+        {
+            return refusal;
+        }
+        let mut rules = lane.lock();
         rules.missed(&self.asker, messages, Instant::now())
     }
 
@@ -416,6 +444,16 @@ impl Lane {
     fn lock(&self) -> MutexGuard<'_, Rules> {
         // A panic under the lock would be a fault of ours; what is kept stays consistent enough to go on.
         self.rules.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What Redis tells of a message, if it does by then.
+    async fn told(
+        self: &Arc<Self>,
+        asked: oneshot::Receiver<Result<Admission, Refusal>>,
+        by: Instant,
+    ) -> Option<Result<Admission, Refusal>> {
+        self.keep_lease();
+        timeout_at(by, asked).await.ok()?.ok()
     }
 
     /// Lets those go who can, after something was given back.

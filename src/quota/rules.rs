@@ -1,6 +1,6 @@
 //! When a call may go: the two limits of a kind, a pause that Easemob asked for, and the line.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
@@ -9,15 +9,59 @@ use tokio::{
 
 pub(super) use super::line::Amount;
 use super::{
-    Asker, CallerUse, Kind, Refusal, Turn, Use,
+    Admission, Asker, CallerUse, Kind, Quotas, Refusal, Turn, Use,
     budget::Budget,
-    lease::{Answer, Ask, Asked, Step},
+    lease::{Answer, Ask, Asked, Hope, Step},
     line::{Line, Next},
 };
 use crate::app::Quota;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
+
+/// Who hopes to be told when it may go, in one question at most.
+const HOPES: usize = 128;
+
+/// How a message is admitted, unless it is refused.
+#[derive(Debug)]
+pub(super) enum Entry {
+    Admitted,
+    /// Redis is asked when it may go.
+    Asked(oneshot::Receiver<Result<Admission, Refusal>>),
+}
+
+/// A message of which Redis is asked when it may go, and who waits to be told.
+#[derive(Debug)]
+pub(super) struct Hoping {
+    hope: Hope,
+    asker: Asker,
+    quotas: Arc<Quotas>,
+    kind: Kind,
+    /// The end of its time; none where that is over, and it is told when to come back.
+    until: Option<Instant>,
+    tell: oneshot::Sender<Result<Admission, Refusal>>,
+}
+
+/// What Redis told, and to whom it is passed on.
+#[derive(Debug)]
+pub(super) struct Told(Hoping, Result<(), Refusal>);
+
+impl Told {
+    /// Passes it on. Not under the lock: where nobody waits any more, the message leaves again.
+    pub(super) fn pass_on(self) {
+        let Self(hoping, result) = self;
+        let Hoping {
+            hope,
+            asker,
+            quotas,
+            kind,
+            tell,
+            ..
+        } = hoping;
+        let admission = result.map(|()| Admission::new(quotas, kind, asker, hope.amount));
+        let _left = tell.send(admission);
+    }
+}
 
 /// What is known of a call when it has ended.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +79,10 @@ pub(super) struct Rules {
     budget: Budget,
     paused_until: Option<Instant>,
     line: Line,
+    /// The quota's time.
+    length: Duration,
+    /// Those who wait to be told when they may go.
+    hopes: VecDeque<Hoping>,
     /// Messages of one caller that may be under way or wait.
     most: usize,
     keeps_time: bool,
@@ -73,6 +121,8 @@ impl Rules {
             keeps_lease: false,
             paused_until: None,
             line: Line::new(limit, length),
+            length,
+            hopes: VecDeque::new(),
             most,
             keeps_time: false,
         }
@@ -80,12 +130,13 @@ impl Rules {
 
     pub(super) fn admit(
         &mut self,
+        (quotas, kind): (&Arc<Quotas>, Kind),
         asker: &Asker,
         amount: Amount,
         largest: u64,
         until: Instant,
         now: Instant,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Entry, Refusal> {
         if self.budget.limit().is_some_and(|limit| largest > limit) {
             return Err(Refusal::NeverFits);
         }
@@ -96,33 +147,65 @@ impl Rules {
             return Err(Refusal::QueueFull);
         }
         if shares {
-            self.admit_among_replicas(asker, amount, came_back, until, now)?;
-            self.line.admit(asker, amount);
-            return Ok(());
+            let backlog = self.line.all_backlog() + amount;
+            let own = self.line.own_backlog(asker) + amount;
+            let kept = self.line.kept_for_others(&asker.name, own.messages, now);
+            let lease = self.budget.lease().filter(|_| kept == 0);
+            let at_once = lease.is_some_and(|lease| {
+                lease.covers(backlog, now) || lease.is_open(amount.messages, now)
+            });
+            // Who came back when told has its place, whatever the others do.
+            if !came_back && !at_once {
+                let asked = self.ask((quotas, kind), asker, amount, kept, Some(until));
+                return Ok(Entry::Asked(asked));
+            }
+            self.admit_at(asker, amount, now, until, now)?;
+            return Ok(Entry::Admitted);
         }
         // Who came back when told goes before those who will.
-        let last = self.when_last_goes(asker, amount, !came_back, now);
+        self.admit_alone(asker, amount, !came_back, until, now)?;
+        Ok(Entry::Admitted)
+    }
+
+    /// The same where others use the quota too, and do not tell in time.
+    pub(super) fn admit_alone(
+        &mut self,
+        asker: &Asker,
+        amount: Amount,
+        promised: bool,
+        until: Instant,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let last = self.when_last_goes(asker, amount, promised, now);
         // What need not wait is no matter of the quota, however late it is.
         if last > until.max(now) {
             return Err(self.refuse(asker, amount, last, until, now));
         }
-        self.line.admit(asker, amount);
+        self.line.admit(asker, amount, until);
         Ok(())
     }
 
-    /// A call that was admitted had no turn by now, which is the end of its time.
+    /// A call that was admitted had no turn by now, which is the end of its time: Redis is asked when it may go, where others
+    /// use the quota too.
+    pub(super) fn ask_again(
+        &mut self,
+        of: (&Arc<Quotas>, Kind),
+        asker: &Asker,
+        messages: u64,
+    ) -> Option<oneshot::Receiver<Result<Admission, Refusal>>> {
+        let call = Amount { calls: 1, messages };
+        self.shares().then(|| self.ask(of, asker, call, 0, None))
+    }
+
+    /// When it would have its turn, if it were asked for again then.
     pub(super) fn missed(&mut self, asker: &Asker, messages: u64, now: Instant) -> Refusal {
         let call = Amount { calls: 1, messages };
         let when = match self.shares() {
-            // Of those that wait, the earlier ones have been told by now; the others come after it.
-            true => self.when_among_replicas(asker, call, Amount::default(), now, now),
+            // Nobody told: once all that is charged has left, it is as good as any other.
+            true => now + self.length,
             false => self.when_last_goes(asker, call, true, now),
         };
-        self.line.promise(asker, when, call);
-        Refusal::TooLate {
-            retry_after: Some(when - now),
-            needs: when - now,
-        }
+        self.come_back(asker, call, when, now)
     }
 
     /// Whether other replicas use the quota too, and are heard of.
@@ -130,22 +213,73 @@ impl Rules {
         self.budget.lease().is_some_and(|lease| !lease.is_away())
     }
 
-    /// Where others use the quota too, nobody knows exactly. Who came back when told has its place, whatever they do;
-    /// everybody else is told a time that was not given to as many already as there is room for.
-    fn admit_among_replicas(
+    /// Asks when a message may go, with the next question to Redis. Nobody tells where Redis went away meanwhile.
+    fn ask(
+        &mut self,
+        (quotas, kind): (&Arc<Quotas>, Kind),
+        asker: &Asker,
+        amount: Amount,
+        kept: u64,
+        until: Option<Instant>,
+    ) -> oneshot::Receiver<Result<Admission, Refusal>> {
+        let before = self.line.before(asker, amount, |flow| flow.backlog);
+        // By fair order it need not wait for these.
+        let passes = (self.line.all_backlog() + amount - before).messages;
+        let (tell, told) = oneshot::channel();
+        let needs = (amount.messages + kept).saturating_sub(passes);
+        self.hopes.push_back(Hoping {
+            hope: Hope { amount, needs },
+            asker: asker.clone(),
+            quotas: Arc::clone(quotas),
+            kind,
+            until,
+            tell,
+        });
+        told
+    }
+
+    /// Redis told when a message may go.
+    fn told(&mut self, hoping: &Hoping, when: Instant, now: Instant) -> Result<(), Refusal> {
+        let Hoping {
+            hope, asker, until, ..
+        } = hoping;
+        match until {
+            Some(until) => self.admit_at(asker, hope.amount, when, *until, now),
+            None => Err(self.come_back(asker, hope.amount, when, now)),
+        }
+    }
+
+    fn come_back(&mut self, asker: &Asker, amount: Amount, when: Instant, now: Instant) -> Refusal {
+        self.line.promise(asker, when, amount);
+        Refusal::TooLate {
+            retry_after: Some(when - now),
+            needs: when - now,
+        }
+    }
+
+    /// Admits a message that may go at this time, if that is in its own.
+    fn admit_at(
         &mut self,
         asker: &Asker,
         amount: Amount,
-        came_back: bool,
+        when: Instant,
         until: Instant,
         now: Instant,
     ) -> Result<(), Refusal> {
-        let backlog = self.line.own_backlog(asker);
-        let when = match came_back {
-            true => self.paused_until.unwrap_or(now),
-            false => self.when_among_replicas(asker, amount, backlog, until, now),
-        };
+        let calls = self.line.before(asker, amount, |flow| flow.backlog).calls;
+        let calls = self
+            .budget
+            .lease()
+            .map(|lease| lease.when_calls_fit(calls, now));
+        let when = when
+            .max(self.paused_until.unwrap_or(now))
+            .max(calls.unwrap_or(now));
+        // What need not wait is no matter of the quota, however late it is.
         if when <= until.max(now) {
+            self.line.admit(asker, amount, until);
+            if let Some(lease) = self.budget.lease() {
+                lease.admitted(amount.messages);
+            }
             return Ok(());
         }
         let needs = when - now;
@@ -156,38 +290,7 @@ impl Rules {
                 needs,
             });
         }
-        self.line.promise(asker, when, amount);
-        Err(Refusal::TooLate {
-            retry_after: Some(needs),
-            needs,
-        })
-    }
-
-    /// When a message may go after what waits on this replica, who was told to come back by then, and as much of the
-    /// others'. `backlog`: the caller's own that goes before it.
-    fn when_among_replicas(
-        &mut self,
-        asker: &Asker,
-        amount: Amount,
-        backlog: Amount,
-        until: Instant,
-        now: Instant,
-    ) -> Instant {
-        let waits = self.line.own_backlog(asker);
-        let own = backlog + amount;
-        let kept = self.line.kept_for_others(&asker.name, own.messages, now);
-        let line = &mut self.line;
-        let Some(lease) = self.budget.lease() else {
-            return now;
-        };
-        let before = |at: Instant| {
-            let before = line.before(asker, amount, |flow| flow.ahead_by(at.max(until)));
-            let mut before = before - waits + backlog;
-            before.messages += kept;
-            before
-        };
-        let unpaused = self.paused_until.unwrap_or(now);
-        lease.when(before, now).max(unpaused)
+        Err(self.come_back(asker, amount, when, now))
     }
 
     fn is_within_a_window(&self, amount: Amount) -> bool {
@@ -386,27 +489,50 @@ impl Rules {
             true => Vec::new(),
             false => self.line.sizes(),
         };
+        self.hopes.retain(|hoping| !hoping.tell.is_closed());
         let asked = Asked {
             queued: self.line.queued(),
+            queued_until: self.line.queued_until(),
             promised: self.line.promised(now),
+            hopes: !self.hopes.is_empty(),
         };
         let Some(lease) = self.budget.lease() else {
             return Step::End;
         };
-        let step = lease.step(&wanted, asked, now);
-        if matches!(step, Step::End) {
-            self.keeps_lease = false;
+        let mut step = lease.step(&wanted, asked, now);
+        match &mut step {
+            Step::Ask(ask) => {
+                let (step, most) = lease.promise_steps();
+                ask.promises = self.line.promises(step, most, now);
+                let hopes = self.hopes.iter().take(HOPES);
+                ask.hopes = hopes.map(|hoping| hoping.hope).collect();
+            }
+            Step::Until(_) => {}
+            Step::End => self.keeps_lease = false,
         }
         step
     }
 
-    pub(super) fn lease_answered(&mut self, ask: &Ask, answer: Answer) {
+    /// What Redis told those who hoped is to be passed on.
+    #[must_use]
+    pub(super) fn lease_answered(&mut self, ask: &Ask, answer: Answer, now: Instant) -> Vec<Told> {
+        let mut all = Vec::new();
+        if let Answer::Granted { told, .. } = &answer {
+            for wait in told.iter().take(ask.hopes.len()) {
+                if let Some(hoping) = self.hopes.pop_front() {
+                    let result = self.told(&hoping, now + *wait, now);
+                    all.push(Told(hoping, result));
+                }
+            }
+        }
         if let Some(lease) = self.budget.lease() {
             lease.answered(ask, answer);
         }
+        all
     }
 
     pub(super) fn lease_failed(&mut self, retry_after: Duration, now: Instant) {
+        self.hopes.clear();
         if let Some(lease) = self.budget.lease() {
             lease.failed(retry_after, now);
         }

@@ -16,6 +16,7 @@ use super::{
     Kind, Lane,
     flow::Amount,
     lease::{Answer, Ask, Step, USABLE},
+    rules::Told,
 };
 use crate::store::{Away, Link};
 
@@ -84,7 +85,8 @@ impl Leases {
             ask.reserve.messages,
             ask.reserve.calls,
             ask.queued,
-            ask.promised,
+            ms(ask.patience),
+            ask.answered,
         ] {
             script.arg(number);
         }
@@ -96,6 +98,14 @@ impl Leases {
         script.arg(ended.flatten().collect::<Vec<u8>>());
         let wanted = ask.wanted.iter().copied().flat_map(number);
         script.arg(wanted.collect::<Vec<u8>>());
+        let promises = ask.promises.iter();
+        let promises = promises.flat_map(|(when, messages)| [ms(*when), *messages].map(number));
+        script.arg(promises.flatten().collect::<Vec<u8>>());
+        let hopes = ask
+            .hopes
+            .iter()
+            .flat_map(|hope| [hope.amount.calls, hope.amount.messages, hope.needs].map(number));
+        script.arg(hopes.flatten().collect::<Vec<u8>>());
         let answer: Vec<Value> = self.link.call(&script).await?;
         Ok(read(&answer))
     }
@@ -123,24 +133,28 @@ fn read(answer: &[Value]) -> Answer {
             left: number(4),
             left_calls: number(5),
             busy: count(7),
-            queued: count(8),
-            met: usize::try_from(number(9)).unwrap_or(0),
-            slots: match answer.get(10) {
-                Some(Value::Array(slots)) => slots.iter().map(amount).collect(),
-                _ => Vec::new(),
-            },
-            askers: count(11),
-            promised: count(12),
+            met: usize::try_from(number(8)).unwrap_or(0),
+            slots: amounts(answer.get(9)),
+            told: amounts(answer.get(10))
+                .into_iter()
+                .map(Duration::from_millis)
+                .collect(),
+            open: count(11),
         },
         "lost" => Answer::Lost { generation },
+        "behind" => Answer::Behind { batch: count(2) },
         _ => Answer::Late,
     }
 }
 
-fn amount(value: &Value) -> u64 {
-    match value {
+fn amounts(values: Option<&Value>) -> Vec<u64> {
+    let amount = |value: &Value| match value {
         Value::Int(number) => u64::try_from(*number).unwrap_or(0),
         _ => 0,
+    };
+    match values {
+        Some(Value::Array(values)) => values.iter().map(amount).collect(),
+        _ => Vec::new(),
     }
 }
 
@@ -163,11 +177,14 @@ async fn keep_lease(lane: Arc<Lane>) {
         match step {
             Step::Ask(ask) => {
                 let answer = leases.ask(&ask).await;
-                if matches!(answer, Ok(Answer::Lost { .. })) {
+                if matches!(answer, Ok(Answer::Lost { .. } | Answer::Behind { .. })) {
                     leases.link.lost_quota();
                 }
                 match answer {
-                    Ok(answer) => lane.lock().lease_answered(&ask, answer),
+                    Ok(answer) => {
+                        let told = lane.lock().lease_answered(&ask, answer, Instant::now());
+                        told.into_iter().for_each(Told::pass_on);
+                    }
                     Err(Away { retry_after }) => {
                         lane.lock().lease_failed(retry_after, Instant::now());
                     }

@@ -47,7 +47,9 @@ async fn send(
     time: Duration,
     rng: &mut Rng,
 ) -> Result<(), Refusal> {
-    let admission = quotas.admit(Kind::Users, asker, &[messages], Instant::now() + time)?;
+    let admission = quotas
+        .admit(Kind::Users, asker, &[messages], Instant::now() + time)
+        .await?;
     let _turn = admission.turn(messages, None).await;
     let there = Duration::from_millis(rng.u64(0..150));
     let back = Duration::from_millis(rng.u64(0..150));
@@ -222,11 +224,13 @@ async fn who_cannot_go_in_time_is_refused_at_once_and_told_when() {
     let amy = asker("amy", 1);
     let first = quotas
         .admit(Kind::Users, &amy, &[600], Instant::now())
+        .await
         .unwrap();
     drop(first.turn(600, None).await);
     let asked = Instant::now();
     let refusal = quotas
         .admit(Kind::Users, &amy, &[1], asked + Duration::from_secs(15))
+        .await
         .unwrap_err();
     let Refusal::TooLate {
         retry_after: Some(wait),
@@ -243,6 +247,7 @@ async fn who_cannot_go_in_time_is_refused_at_once_and_told_when() {
     sleep(wait).await;
     quotas
         .admit(Kind::Users, &amy, &[1], Instant::now())
+        .await
         .unwrap();
 }
 
@@ -253,6 +258,7 @@ async fn a_message_larger_than_the_quota_is_told_the_time_that_it_needs() {
     let calls = [600, 600, 600];
     let refusal = quotas
         .admit(Kind::Users, &amy, &calls, Instant::now() + MINUTE)
+        .await
         .unwrap_err();
     let Refusal::TooLate {
         retry_after: None,
@@ -263,10 +269,14 @@ async fn a_message_larger_than_the_quota_is_told_the_time_that_it_needs() {
     };
     assert!(needs >= 2 * MINUTE, "{needs:?}");
     let in_time = Instant::now() + needs + Duration::from_secs(1);
-    quotas.admit(Kind::Users, &amy, &calls, in_time).unwrap();
+    quotas
+        .admit(Kind::Users, &amy, &calls, in_time)
+        .await
+        .unwrap();
     assert_eq!(
         quotas
             .admit(Kind::Users, &amy, &[601], in_time)
+            .await
             .unwrap_err(),
         Refusal::NeverFits
     );
@@ -328,10 +338,13 @@ async fn a_pause_holds_everybody_up_and_then_they_go() {
     let amy = asker("amy", 1);
     quotas.pause(Kind::Users, Duration::from_secs(3));
     let asked = Instant::now();
-    let refused = quotas.admit(Kind::Users, &amy, &[1], asked + Duration::from_secs(1));
+    let refused = quotas
+        .admit(Kind::Users, &amy, &[1], asked + Duration::from_secs(1))
+        .await;
     assert!(matches!(refused, Err(Refusal::TooLate { .. })));
     let admission = quotas
         .admit(Kind::Users, &amy, &[1], asked + Duration::from_secs(5))
+        .await
         .unwrap();
     let _turn = admission.turn(1, None).await;
     assert!(asked.elapsed() >= Duration::from_secs(3));
@@ -339,6 +352,7 @@ async fn a_pause_holds_everybody_up_and_then_they_go() {
     // Another kind was never held up.
     let directed = quotas
         .admit(Kind::Directed, &amy, &[1], Instant::now())
+        .await
         .unwrap();
     drop(directed.turn(1, None).await);
 }
@@ -349,7 +363,10 @@ async fn a_turn_comes_with_a_place_and_gives_it_back() {
     let amy = asker("amy", 1);
     let (left, right) = (Arc::new(Semaphore::new(1)), Arc::new(Semaphore::new(1)));
     let until = Instant::now() + MINUTE;
-    let admission = quotas.admit(Kind::Users, &amy, &[1, 1, 1], until).unwrap();
+    let admission = quotas
+        .admit(Kind::Users, &amy, &[1, 1, 1], until)
+        .await
+        .unwrap();
     let first = admission.turn(1, Some(&left)).await;
     let mut second = Box::pin(admission.turn(1, Some(&left)));
     assert!(timeout(Duration::from_secs(1), &mut second).await.is_err());
@@ -370,15 +387,18 @@ async fn the_queue_of_one_caller_is_bounded() {
     let quotas = Arc::new(Quotas::new(&quota, 2, &Handle::current()));
     let (amy, ben) = (asker("amy", 1), asker("ben", 1));
     let until = Instant::now() + MINUTE;
-    let first = quotas.admit(Kind::Users, &amy, &[1], until).unwrap();
-    let _second = quotas.admit(Kind::Users, &amy, &[1], until).unwrap();
+    let first = quotas.admit(Kind::Users, &amy, &[1], until).await.unwrap();
+    let _second = quotas.admit(Kind::Users, &amy, &[1], until).await.unwrap();
     assert_eq!(
-        quotas.admit(Kind::Users, &amy, &[1], until).unwrap_err(),
+        quotas
+            .admit(Kind::Users, &amy, &[1], until)
+            .await
+            .unwrap_err(),
         Refusal::QueueFull
     );
-    quotas.admit(Kind::Users, &ben, &[1], until).unwrap();
+    quotas.admit(Kind::Users, &ben, &[1], until).await.unwrap();
     drop(first);
-    quotas.admit(Kind::Users, &amy, &[1], until).unwrap();
+    quotas.admit(Kind::Users, &amy, &[1], until).await.unwrap();
 }
 
 /// Callers that go away at any time, and calls that are proven not sent, leave nothing behind.
@@ -396,7 +416,7 @@ async fn nothing_leaks_when_callers_go_away_at_any_time() {
             let asker = asker(["a", "b", "c"][own.usize(0..3)], own.u32(1..4));
             let messages = own.u64(1..50);
             let until = Instant::now() + MINUTE;
-            let Ok(admission) = quotas.admit(Kind::Users, &asker, &[messages], until) else {
+            let Ok(admission) = quotas.admit(Kind::Users, &asker, &[messages], until).await else {
                 return;
             };
             let turn = admission.turn(messages, Some(&places)).await;
@@ -419,6 +439,7 @@ async fn nothing_leaks_when_callers_go_away_at_any_time() {
     // And all of it can be had at once.
     let admission = quotas
         .admit(Kind::Users, &asker("a", 1), &[600], Instant::now())
+        .await
         .unwrap();
     drop(admission.turn(600, Some(&places)).await);
 }

@@ -2,13 +2,14 @@
 
 use easemob_gateway::store::RedisUrl;
 
-use super::{refusal, replica, says, send, send_at_last, store_away};
+use super::{refusal, replica, says, send, send_at_last, store_away, under_way};
 use crate::support::{
-    easemob::Easemob,
+    easemob::{Easemob, Gate, Script},
     gateway::{Setup, TestGateway},
     ledger::Client,
     metrics::Page,
     redis::{Cluster, Redis},
+    slow_way::SlowWay,
     tls::{Authority, TlsFiles},
 };
 
@@ -145,4 +146,43 @@ async fn sentinels_name_another_master_when_theirs_died() {
     }
     sends_once_each(&easemob, &client, "after").await;
     assert_eq!(easemob.seen().sends.len(), 41);
+}
+
+/// R4: a copy takes over that missed the last second. A record that it missed is lost, and that is told.
+#[tokio::test]
+async fn a_copy_that_missed_the_last_second_has_lost_its_records_and_that_is_told() {
+    const LOST: &str = "easemob_gateway_redis_lost_total";
+    let (easemob, mut master) = (Easemob::start(), Redis::start().await);
+    let copy = Redis::start_copy(&master).await;
+    let way = SlowWay::to(master.addr()).await;
+    let url = format!("redis://{}", way.addr());
+    let gateway = at(&easemob, &master, url).start().await;
+    let client = gateway.client().await;
+    sends_once_each(&easemob, &client, "before").await;
+    assert_eq!(master.ask::<u64>("WAIT 1 5000").await, 1);
+    copy.ask::<()>("REPLICAOF NO ONE").await;
+
+    let gate = Gate::default();
+    easemob.on_send(Script::read().wait(&gate).accept());
+    let missed = under_way(&easemob, &client, says("missed", "missed")).await;
+    let page = Page::of(&gateway).await;
+    assert_eq!(page.get(LOST, &[("what", "record")]), Some(0.0));
+    master.kill().await;
+    way.lead_to(copy.addr());
+    for number in 0..20 {
+        assert!(send_at_last(&client, &format!("before-{number}")).await);
+    }
+    gate.open();
+    // The caller hears the truth; a repeat may send it again, which is the known hole.
+    let missed = missed.await.unwrap().unwrap();
+    assert_eq!((missed.accepted.len(), missed.replayed), (1, false));
+    Page::until(&gateway, "the loss shows", |page| {
+        page.get(LOST, &[("what", "record")]) == Some(1.0)
+    })
+    .await;
+    sends_once_each(&easemob, &client, "after").await;
+    let expected = |of: &str| (0..20).map(|number| format!("{of}-{number}")).collect();
+    let expected: Vec<Vec<String>> =
+        vec![expected("before"), vec!["missed".into()], expected("after")];
+    assert_eq!(easemob.seen().texts(), expected.concat());
 }

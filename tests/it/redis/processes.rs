@@ -113,12 +113,12 @@ impl Fleet {
         (count(&self.told.admitted), count(&self.told.returned))
     }
 
-    /// Who came back when told was admitted, nearly always: 92 to 94 in a hundred were on a machine that others used too.
+    /// Who came back when told was admitted, nearly always.
     #[track_caller]
     fn assert_true_to_its_word(&self) {
         let (admitted, returned) = self.returned();
         assert!(returned >= 50, "{returned} came back");
-        assert!(admitted * 100 >= returned * 90, "{admitted} of {returned}");
+        assert!(admitted * 100 >= returned * 95, "{admitted} of {returned}");
     }
 }
 

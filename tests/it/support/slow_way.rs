@@ -1,4 +1,4 @@
-//! A way to a server on which answers take their time: a proxy between two sockets.
+//! A way to a server on which answers take their time, and which may lead to another one later: a proxy between two sockets.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -16,6 +16,7 @@ use tokio::{
 /// The way; it ends with this value, and with it all connections.
 pub struct SlowWay {
     addr: SocketAddr,
+    server: watch::Sender<SocketAddr>,
     delay: Arc<watch::Sender<Option<Duration>>>,
     _connections: JoinSet<()>,
 }
@@ -28,14 +29,16 @@ impl SlowWay {
         let delay = Arc::new(watch::Sender::new(Some(Duration::ZERO)));
         let mut connections = JoinSet::new();
         let of_all = Arc::clone(&delay);
+        let (server, leads_to) = watch::channel(server);
         connections.spawn(async move {
             let mut open = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                open.spawn(pass(client, server, Arc::clone(&of_all)));
+                open.spawn(pass(client, leads_to.clone(), Arc::clone(&of_all)));
             }
         });
         Self {
             addr,
+            server,
             delay,
             _connections: connections,
         }
@@ -46,13 +49,23 @@ impl SlowWay {
         self.addr
     }
 
+    /// From now on it leads to that server: connections to the other one end.
+    pub fn lead_to(&self, server: SocketAddr) {
+        self.server.send_replace(server);
+    }
+
     /// What the server says from now on arrives so much later; none: never.
     pub fn delay(&self, delay: Option<Duration>) {
         self.delay.send_replace(delay);
     }
 }
 
-async fn pass(client: TcpStream, server: SocketAddr, delay: Arc<watch::Sender<Option<Duration>>>) {
+async fn pass(
+    client: TcpStream,
+    mut leads_to: watch::Receiver<SocketAddr>,
+    delay: Arc<watch::Sender<Option<Duration>>>,
+) {
+    let server = *leads_to.borrow_and_update();
     let Ok(server) = TcpStream::connect(server).await else {
         return;
     };
@@ -63,6 +76,7 @@ async fn pass(client: TcpStream, server: SocketAddr, delay: Arc<watch::Sender<Op
     tokio::select! {
         _ = ask => {}
         () = answer(answers, answered, delay) => {}
+        _ = leads_to.changed() => {}
     }
 }
 
