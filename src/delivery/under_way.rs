@@ -136,10 +136,18 @@ mod tests {
         time::Duration,
     };
 
-    use tokio::time::{Instant, sleep};
+    use tokio::{
+        runtime::Handle,
+        sync::Semaphore,
+        time::{Instant, sleep},
+    };
 
     use super::*;
-    use crate::easemob::Accepted;
+    use crate::{
+        app::Quota,
+        easemob::Accepted,
+        quota::{Asker, Kind, Quotas},
+    };
 
     fn accepted() -> Settled {
         let outcome: Outcome = Ok(Accepted {
@@ -173,6 +181,42 @@ mod tests {
     async fn a_panic_after_the_first_byte_leaves_the_outcome_in_doubt() {
         let failure = run_and_panic(FirstByte::of_a_request_under_way()).await;
         assert!(failure.may_have_been_sent());
+    }
+
+    /// D5: what had its turn counts, whatever became of it; its place is free, and the rest of the quota is there for others.
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_frees_its_place_and_leaves_the_quota_to_others() {
+        let mut quota = Quota::default();
+        quota.users.messages_per_minute = 2;
+        let quotas = Arc::new(Quotas::new(&quota, 10, &Handle::current()));
+        let places = Arc::new(Semaphore::new(1));
+        let asker = Asker {
+            name: "billing".into(),
+            weight: 1,
+        };
+        let admit = async || {
+            let until = Instant::now() + Duration::from_secs(1);
+            quotas.admit(Kind::Users, &asker, &[1], until).await
+        };
+        let part = {
+            let (admission, places) = (admit().await.unwrap(), Arc::clone(&places));
+            async move {
+                let _turn = admission.turn(1, Some(&places)).await;
+                panic!("as scripted")
+            }
+        };
+        let first_byte = FirstByte::default();
+        let parts = [Start { first_byte, part }].into_iter();
+        let mut outcomes = run(parts, 1, deadline(1), &TaskTracker::new()).await;
+        let failure = outcomes.remove(0).unwrap_err();
+        assert!(matches!(failure, Failure::Internal));
+        assert_eq!(places.available_permits(), 1);
+        let usage = quotas.usage(Kind::Users);
+        assert_eq!((usage.used, usage.waiting), (1, 0));
+
+        let next = admit().await.unwrap();
+        drop(next.turn(1, Some(&places)).await);
+        admit().await.unwrap_err();
     }
 
     #[tokio::test(start_paused = true)]
