@@ -19,7 +19,7 @@ use crate::support::{
     ledger::Client,
     metrics::Page,
     request::{message, request, text, text_to, verdict},
-    soak, soon,
+    soak, soon, times,
 };
 
 /// Two apps with the same quota at one Easemob, each told by its path.
@@ -138,6 +138,63 @@ async fn an_app_that_asks_for_ten_times_its_quota_has_all_of_it_and_another_all_
             "{beside:?}"
         );
     }
+}
+
+/// O1 at the places for calls, in a soak: Easemob takes as many at once as there are places, each for a tenth of a second, and
+/// ten times as many are asked for. Few may wait, so that who is accepted has not waited for long. In small nothing is timed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_times_what_the_places_take_is_refused_and_the_rest_goes_as_fast_as_ever() {
+    const PLACES: u32 = 20;
+    let easemob = Easemob::start();
+    let call = Duration::from_millis(100);
+    easemob.always_on_send(Script::read().stay(call).accept());
+    let toml = format!(
+        "shards = 1\n[delivery]\ncalls_in_flight = {PLACES}\nqueue = {}\n{}",
+        PLACES / 4,
+        two_apps(&easemob, "calls_per_second = 0, messages_per_minute = 0")
+    );
+    let binary = Binary::serve(&toml, &[("SECRET", "sandbox-client-secret")]).await;
+    let second = Duration::from_secs(1);
+    let (seconds, capacity) = (times(2, 60), PLACES * 10);
+    // A tenth of what they take.
+    let few = |seconds: u32| open_loop_at(&binary, seconds * capacity / 10, second * 10 / capacity);
+    let unloaded = few(times(1, 10)).await;
+    let at_begin = open_loop_at(
+        &binary,
+        capacity * 10 * times(1, 5),
+        second / (capacity * 10),
+    );
+    let mut ends = at_begin.await;
+    let memory = binary.peak_memory();
+    ends.clear();
+    let loud = open_loop_at(&binary, seconds * capacity * 10, second / (capacity * 10)).await;
+
+    let accepted = loud.iter().filter(|(_, result)| is_ok(result)).count();
+    for status in loud.iter().filter_map(|(_, result)| result.as_ref().err()) {
+        assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+        let expected = ("OVERLOADED".to_owned(), "NOT_SENT".to_owned());
+        assert_eq!(verdict(status), expected);
+        assert!(status.get_details_retry_info().is_some(), "{status:?}");
+    }
+    let all = (seconds * capacity) as usize;
+    let [unloaded, loaded] = [&unloaded, &loud].map(|ends| p99(ends, is_ok));
+    let refused = p99(&loud, |result| !is_ok(result));
+    let grown = binary.peak_memory().saturating_sub(memory);
+    println!(
+        "{accepted} of {all} went, p99 {loaded:?}, unloaded {unloaded:?}, refusals {refused:?}, {} KiB more memory",
+        grown / 1024
+    );
+    assert!(accepted > 0 && accepted < loud.len(), "{accepted}");
+    if is_timed() {
+        assert!(accepted * 100 >= all * 90, "{accepted} of {all}");
+        assert!(refused < Duration::from_millis(10), "{refused:?}");
+        assert!(loaded <= unloaded * 2, "{loaded:?}");
+        assert!(grown <= 1 << 20, "{grown} bytes");
+    }
+}
+
+async fn open_loop_at(binary: &Binary, count: u32, pause: Duration) -> Vec<End> {
+    open_loop(binary.client().await, "loud", count, pause).await
 }
 
 /// A message to so many chat rooms, ten a call.
