@@ -123,15 +123,13 @@ impl Line {
     pub(super) fn promises(&self, step: Duration, most: u32, now: Instant) -> Vec<(Duration, u64)> {
         let mut sums = BTreeMap::new();
         for (when, messages) in self.flows.values().flat_map(Flow::promises) {
-            let steps = when
-                .saturating_duration_since(now)
-                .div_duration_f64(step)
-                .ceil();
-            *sums.entry(steps.min(most.into()) as u32).or_default() += messages;
+            let wait = when.saturating_duration_since(now).as_nanos();
+            let steps = wait.div_ceil(step.as_nanos().max(1));
+            let steps = u32::try_from(steps).unwrap_or(most).min(most);
+            *sums.entry(steps).or_default() += messages;
         }
-        sums.into_iter()
-            .map(|(steps, messages)| (step * steps, messages))
-            .collect()
+        let wait = |(steps, messages)| (step * steps, messages);
+        sums.into_iter().map(wait).collect()
     }
 
     /// Notes that a caller asks, granted or not. How many of its messages wait already, and whether it was told
@@ -342,6 +340,12 @@ impl Line {
         self.flows.get_mut(caller).is_none_or(|flow| {
             flow.used.used(now) + messages <= (limit * flow.weight / weights).max(messages)
         })
+    }
+
+    /// Messages of this caller that were admitted and have not ended.
+    pub(super) fn admitted(&self, asker: &Asker) -> usize {
+        let flow = self.flows.get(&asker.name);
+        flow.map_or(0, |flow| flow.admitted)
     }
 
     pub(super) fn own_backlog(&self, asker: &Asker) -> Amount {

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::store::{Away, Link};
 
-static LEASE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lease.lua")));
+static LEASE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lease/lease.lua")));
 
 /// How much longer than its last call can take a replica is counted that is not heard of.
 const MARGIN: Duration = Duration::from_secs(2);
