@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -20,6 +20,7 @@ use super::says;
 use crate::support::{
     binary::Binary,
     easemob::{Easemob, Script},
+    is_timed,
     ledger::Client,
     redis::Redis,
     request::error_info,
@@ -79,6 +80,7 @@ async fn replicas_are_replaced_under_load_and_nothing_is_lost_or_sent_twice() {
         Arc::new(AtomicBool::new(false)),
         Arc::new(AtomicUsize::new(0)),
     );
+    let begin = Instant::now();
     let load = tokio::spawn({
         let (clients, over, begun) = (Arc::clone(&clients), Arc::clone(&over), Arc::clone(&begun));
         // The figure is 300 a second; in small, what a busy machine has room for.
@@ -112,10 +114,17 @@ async fn replicas_are_replaced_under_load_and_nothing_is_lost_or_sent_twice() {
     }
     some_go(50).await;
     over.store(true, Ordering::Relaxed);
+    let rate = begun.load(Ordering::Relaxed) as f64 / begin.elapsed().as_secs_f64();
     let attempts = load.await.unwrap();
 
     let repeated = attempts.iter().filter(|&&attempts| attempts > 0).count();
-    println!("{} sends, {repeated} of them repeated", attempts.len());
+    println!(
+        "{} sends, {rate:.0} a second, {repeated} of them repeated",
+        attempts.len()
+    );
+    if is_timed() {
+        assert!(rate >= 290.0, "{rate} a second");
+    }
     let mut has: HashMap<String, usize> = HashMap::new();
     for text in easemob.seen().texts() {
         *has.entry(text.to_owned()).or_default() += 1;
