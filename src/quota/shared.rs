@@ -132,6 +132,7 @@ fn read(answer: &[Value]) -> Answer {
             },
             left: number(4),
             left_calls: number(5),
+            live: count(6),
             busy: count(7),
             met: usize::try_from(number(8)).unwrap_or(0),
             slots: amounts(answer.get(9)),

@@ -22,7 +22,7 @@ local queued, patience, answered = n[16], n[17], n[18]
 local ended, wanted, promises, hopes = ARGV[19], ARGV[20], ARGV[21], ARGV[22]
 -- STEPS are those of a window in which times are told.
 local PARTS, SLOTS, STEPS = 250, 16, 64
-local AHEAD = 2 * STEPS
+local AHEAD = 3 * STEPS
 
 local function int(number)
   return string.format('%d', number)
@@ -243,50 +243,66 @@ if #hopes == 0 and (#promises > 0 or next(promised)) then
   open = 0
 end
 if #hopes > 0 then
-  local spare = { [0] = left.m + available.m }
-  -- What is under way leaves after what ended.
-  local last = limit.m - spare[0]
+  local free = left.m + available.m
+  local all = math.max(limit.m, free)
+  -- What is charged now, of which what is under way leaves after what ended.
+  local charged, far = all - free, 0
+  local last = charged
   for _, m in pairs(leaves) do
     last = last - m
   end
   leaves[STEPS] = (leaves[STEPS] or 0) + math.max(0, last)
-  local in_time = 0
-  for step = 1, AHEAD do
-    spare[step] = spare[step - 1] + (leaves[(step - 1) % STEPS + 1] or 0) - (promised[step] or 0)
-    if (step - 1) * window.m / STEPS < till - now then
+  -- What goes at a step is charged for a window from then.
+  local spare, due, in_time = { [0] = free }, { [0] = 0 }, 0
+  for step = 1, AHEAD + 1 do
+    charged = charged - (leaves[step] or 0)
+    due[step] = due[step - 1] + (promised[step] or 0)
+    spare[step] = all - math.max(0, charged) - due[step] + due[math.max(0, step - STEPS)]
+    if step <= STEPS and (step - 1) * window.m / STEPS < till - now then
       in_time = step
+    end
+    if step > AHEAD - STEPS then
+      far = far + (promised[step] or 0)
     end
   end
   -- Those who wait go as far as there is room in their time, and no further.
   local waits = others_queued + queued
   local go = math.min(waits, math.max(0, spare[in_time]))
-  for step = 0, AHEAD do
-    spare[step] = spare[step] - (step <= in_time and waits or go)
+  local at_once = math.min(go, math.max(0, free))
+  for step = 0, in_time + STEPS - 1 do
+    local charge = step <= in_time and waits or go
+    spare[step] = spare[step] - (step < STEPS and charge or go - at_once)
   end
-  local beyond = spare[AHEAD] - (promised[AHEAD + 1] or 0)
   for i = 1, #hopes, 12 do
     local c, m, needs = struct.unpack('>I4I4I4', hopes, i)
-    local step = AHEAD
-    while step >= 0 and spare[step] >= needs do
-      step = step - 1
+    -- The first step with enough for a window from then; what is more than a window's goes after it.
+    local step, checked, more = 0, 0, math.max(0, needs - all)
+    needs = needs - more
+    while checked < step + STEPS and step <= AHEAD - STEPS do
+      if spare[checked] < needs then
+        step = checked + 1
+      end
+      checked = checked + 1
     end
-    step = step + 1
-    local wait = math.ceil(step * window.m / STEPS)
-    if step > AHEAD then
-      wait = 2 * window.m + math.max(1, math.ceil((needs - beyond) / limit.m)) * window.m
+    local wait = math.ceil(step * window.m / STEPS) + math.ceil(more / all) * window.m
+    if step > AHEAD - STEPS then
+      wait = wait + math.ceil((needs + far) / all) * window.m
+      far = far + m
     end
-    for later = step, AHEAD do
-      spare[later] = spare[later] - m
+    for later = step, math.min(step + STEPS - 1, AHEAD) do
+      spare[later] = spare[later] - m + more
     end
-    beyond = beyond - m
+    for later = step + STEPS, more > 0 and AHEAD or 0 do
+      spare[later] = spare[later] - more
+    end
     if wait > 0 or met < #sizes or not grant(m, c) then
       keep(now + wait, m)
     end
     told[#told + 1] = wait
   end
-  open = math.max(0, beyond)
-  for step = 0, AHEAD do
-    open = math.min(open, math.max(0, spare[step]))
+  open = all
+  for step = 0, STEPS - 1 do
+    open = math.max(0, math.min(open, spare[step]))
   end
 end
 

@@ -139,7 +139,7 @@ impl Lease {
     pub(super) fn is_open(&self, messages: u64, now: Instant) -> bool {
         let view = self.view.as_ref();
         view.is_some_and(|view| {
-            now < view.at + RENEW && self.admitted + messages <= view.open / (view.busy + 1)
+            now < view.at + RENEW && self.admitted + messages <= view.open / view.live.max(1)
         })
     }
 

@@ -13,7 +13,10 @@ pub(super) struct View {
     pub(super) at: Instant,
     pub(super) left: i64,
     pub(super) left_calls: i64,
+    /// Replicas, this one among them, and the others that wait.
+    pub(super) live: u64,
     pub(super) busy: u64,
+    /// How much more may go at once, whatever was promised.
     pub(super) open: u64,
     /// What leaves in each sixteenth of the window from then on.
     pub(super) slots: Vec<u64>,
