@@ -18,7 +18,8 @@ use tonic::transport::Endpoint;
 
 use super::{ledger::Client, process::peak_memory_of};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_easemob-gateway");
+/// Where it is.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_easemob-gateway");
 
 /// A command of the binary, with no environment but what is added to it.
 pub fn command() -> Command {
@@ -49,8 +50,12 @@ pub struct Binary {
 impl Binary {
     /// Starts the process, and returns when it listens. Its settings have to log at `info` at least.
     pub async fn serve(toml: &str, env: &[(&str, &str)]) -> Self {
+        Self::serve_by(command(), toml, env).await
+    }
+
+    /// The same by another command that runs the binary.
+    pub async fn serve_by(mut command: Command, toml: &str, env: &[(&str, &str)]) -> Self {
         let ports = "[server]\nlisten = '127.0.0.1:0'\noperations_listen = '127.0.0.1:0'\n";
-        let mut command = command();
         command.arg("serve").arg("--config");
         command.arg(settings(&format!("{ports}{toml}")));
         command.envs(env.iter().copied());

@@ -27,7 +27,7 @@ mod script;
 use std::{
     collections::{HashSet, VecDeque},
     io,
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Condvar, Mutex, Weak},
     thread,
     time::{Duration, Instant},
@@ -83,6 +83,8 @@ impl Seen {
 pub struct Received {
     /// Number of its connection, from 0.
     pub connection: usize,
+    /// The address that was called.
+    pub to: IpAddr,
     /// When its last byte was read.
     pub at: Instant,
     /// Request line and headers.
@@ -196,6 +198,7 @@ impl Closed {
             addr: self.addr,
             shared,
             listener: Mutex::new(listener),
+            elsewhere: Mutex::default(),
             crowd: Mutex::default(),
         }
     }
@@ -217,6 +220,8 @@ pub struct Easemob {
     addr: SocketAddr,
     shared: Arc<Shared>,
     listener: Mutex<Arc<TcpListener>>,
+    /// Where else it is to be found.
+    elsewhere: Mutex<Vec<Arc<TcpListener>>>,
     /// What fills the queue while it is deaf.
     crowd: Mutex<Vec<TcpStream>>,
 }
@@ -240,6 +245,22 @@ impl Easemob {
             "http"
         };
         format!("{scheme}://{}", self.addr)
+    }
+
+    /// Also listens on this address, at the same port.
+    pub fn also_at(&self, address: Ipv4Addr) {
+        let other = Closed::at((address, self.addr.port()).into());
+        self.elsewhere
+            .lock()
+            .unwrap()
+            .push(other.listen(&self.shared));
+    }
+
+    /// Its base URL by a name that the gateway looks up.
+    pub fn known_as(&self, host: &str) -> String {
+        let url = format!("http://{host}:{}", self.addr.port());
+        Book::list(&url, &self.book);
+        url
     }
 
     /// What to do with the next message; several calls make a queue.
@@ -350,6 +371,9 @@ impl Easemob {
 impl Drop for Easemob {
     fn drop(&mut self) {
         self.down();
+        for listener in self.elsewhere.lock().unwrap().drain(..) {
+            let _ = SockRef::from(&*listener).shutdown(std::net::Shutdown::Both);
+        }
         self.hear();
         if !thread::panicking() {
             self.book.check(&self.seen());

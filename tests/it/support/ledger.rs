@@ -53,10 +53,15 @@ impl Book {
     /// A new one for the Easemob at this URL.
     pub fn open(url: &str) -> Arc<Self> {
         let book = Arc::new(Self::default());
+        Self::list(url, &book);
+        book
+    }
+
+    /// Has it found at this URL.
+    pub fn list(url: &str, book: &Arc<Self>) {
         let mut books = BOOKS.lock().unwrap();
         books.retain(|(_, book)| book.strong_count() > 0);
-        books.push((url.to_owned(), Arc::downgrade(&book)));
-        book
+        books.push((url.to_owned(), Arc::downgrade(book)));
     }
 
     fn at(url: &str) -> Option<Arc<Self>> {
