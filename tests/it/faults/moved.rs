@@ -12,8 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use easemob_gateway::proto::{
-    SendMessageRequest, UploadFileHeader, UploadFileRequest, UploadFinish,
-    upload_file_request::Part,
+    UploadFileHeader, UploadFileRequest, UploadFinish, upload_file_request::Part,
 };
 use tokio::{
     sync::{
@@ -25,13 +24,12 @@ use tokio::{
 };
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
-use super::says;
 use crate::support::{
     binary::Binary,
     easemob::{Easemob, Gate, Received, Script, UNAUTHORIZED},
     hosts::{Hosts, NAME},
     ledger::Client,
-    request::under_way,
+    request::{says, under_way},
     soon,
 };
 
@@ -64,7 +62,7 @@ impl Load {
                     let words = format!("{name} {number} {call}");
                     let kind = usize::from(number < 2);
                     match kind {
-                        0 => send(&client, words).await,
+                        0 => send(&client, &words).await,
                         _ => upload(&client, words).await,
                     }
                     calls.send_modify(|calls| calls[kind] += 1);
@@ -91,15 +89,8 @@ impl Load {
     }
 }
 
-fn under_an_id(words: String) -> SendMessageRequest {
-    SendMessageRequest {
-        request_id: words.clone(),
-        ..says(&words)
-    }
-}
-
-async fn send(client: &Client, words: String) {
-    let sent = client.clone().send_message(under_an_id(words)).await;
+async fn send(client: &Client, words: &str) {
+    let sent = client.clone().send_message(says(words, words)).await;
     assert_eq!(sent.unwrap().into_inner().accepted.len(), 1);
 }
 
@@ -166,7 +157,7 @@ async fn a_new_address_has_all_that_begins_once_connections_are_of_age_and_no_ca
     // One of each that is under way for longer than a connection may be used.
     let (client, gate) = (gateway.client().await, Gate::default());
     easemob.on_send(Script::read().wait(&gate).accept());
-    let slow_send = under_way(&easemob, &client, under_an_id("slow".into())).await;
+    let slow_send = under_way(&easemob, &client, says("slow", "slow")).await;
     let before = easemob.seen().bytes_in;
     let (slow_parts, slow_upload) = begin_upload(&client, "slow".into());
     let arrives = easemob.until("the upload is there", |seen| seen.bytes_in > before);
