@@ -6,6 +6,7 @@ use std::{
     path::PathBuf,
     process::{ExitStatus, Stdio},
     sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -16,7 +17,11 @@ use tokio::{
 };
 use tonic::transport::Endpoint;
 
-use super::{ledger::Client, process::peak_memory_of};
+use super::{
+    ledger::Client,
+    metrics::Page,
+    process::{files_of, memory_of, peak_memory_of, processor_time_of, threads_of},
+};
 
 /// Where it is.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_easemob-gateway");
@@ -109,6 +114,11 @@ impl Binary {
         super::page(self.operations, "metrics").await.1
     }
 
+    /// The same, read.
+    pub async fn page(&self) -> Page {
+        Page::parse(&self.metrics().await)
+    }
+
     fn pid(&self) -> u32 {
         self.child.id().expect("it runs until it is waited for")
     }
@@ -116,6 +126,26 @@ impl Binary {
     /// The most memory it has had so far, in bytes.
     pub fn peak_memory(&self) -> u64 {
         peak_memory_of(self.pid())
+    }
+
+    /// The memory that it has, in bytes.
+    pub fn memory(&self) -> u64 {
+        memory_of(self.pid())
+    }
+
+    /// How many files it has open.
+    pub fn files(&self) -> usize {
+        files_of(self.pid())
+    }
+
+    /// How many threads it has.
+    pub fn threads(&self) -> u64 {
+        threads_of(self.pid())
+    }
+
+    /// The processor time that it has had so far.
+    pub fn processor_time(&self) -> Duration {
+        processor_time_of(self.pid())
     }
 
     /// Sends SIGTERM.
