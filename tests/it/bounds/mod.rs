@@ -1,7 +1,9 @@
 //! What has to stay within its bounds however much comes, and however long: a gateway that is a process of its
 //! own, in front of it everything that callers do.
 
+mod load;
 mod request_ids;
+mod steady;
 
 const MIB: u64 = 1 << 20;
 
