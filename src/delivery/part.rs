@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Failure, Outcome,
+    deadline::in_time,
     ledger::Held,
     retry::{Retry, Stage, Step},
     turn::quota_kind,
@@ -182,7 +183,7 @@ impl Part {
         }
         let messages = self.recipients.len() as u64;
         let turn = pin!(self.admission.turn(messages, Some(&self.route.places)));
-        match timeout_at(self.answer_by - BEFORE_ANSWER, turn).await {
+        match in_time(self.answer_by - BEFORE_ANSWER, turn).await {
             Ok(turn) => {
                 if let Err(wait) = breaker.admit() {
                     turn.not_sent();
@@ -306,7 +307,7 @@ impl Part {
             return Err(failure);
         }
         let wait_ms = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
-        trace::current().event("retry.backoff", &[("easemob.wait_ms", wait_ms.into())]);
+        trace::event("retry.backoff", &[("easemob.wait_ms", wait_ms.into())]);
         let pause = async {
             sleep_until(next).await;
             Ok(())
@@ -364,7 +365,7 @@ fn record(outcome: &Outcome) {
 fn tell_wait(waited: Duration) {
     if waited >= Duration::from_millis(1) {
         let wait_ms = i64::try_from(waited.as_millis()).unwrap_or(i64::MAX);
-        trace::current().event("quota.waited", &[("easemob.wait_ms", wait_ms.into())]);
+        trace::event("quota.waited", &[("easemob.wait_ms", wait_ms.into())]);
     }
 }
 

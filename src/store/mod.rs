@@ -2,7 +2,7 @@
 //! left and nothing twice. In memory, or in a Redis that several replicas share; the link to it is here too.
 //!
 //! A recipient is *claimed* by one run of a request at a time (the claim has a lease, which the run
-//! renews while it waits), then *dispatched* (the last step before the socket; the lease covers the whole
+//! renews while it waits if others share the store), then *dispatched* (the last step before the socket; the lease covers the whole
 //! attempt), then *accepted*, or *unknown* where nothing tells what became of it, or free again where it
 //! is proven that nothing was sent. A claim whose lease runs out is free again; what was dispatched under
 //! it is unknown.
@@ -148,6 +148,11 @@ impl Store {
             Self::Memory(_) => None,
             Self::Redis(redis) => Some(redis.link()),
         }
+    }
+
+    /// Whether others see it too: then a claim has to be renewed, to show that its owner lives.
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Self::Redis(_))
     }
 
     /// Begins a request, or a repeat of it.

@@ -45,7 +45,7 @@ impl Held {
         let lease = until.saturating_duration_since(Instant::now()) + BEYOND_ATTEMPT;
         match self.store.dispatch(self.claim, &self.places, lease).await? {
             true => {
-                trace::current().event("request_id.dispatched", &[]);
+                trace::event("request_id.dispatched", &[]);
                 Ok(())
             }
             false => Err(in_doubt(TAKEN_OVER)),
@@ -60,7 +60,7 @@ impl Held {
             .release(self.claim, &self.places, doubt, CLAIM_LEASE);
         match released.await? {
             true => {
-                trace::current().event("request_id.released", &[]);
+                trace::event("request_id.released", &[]);
                 Ok(())
             }
             false => Err(in_doubt(TAKEN_OVER)),

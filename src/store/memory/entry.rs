@@ -81,6 +81,11 @@ impl Entry {
         (until > now).then_some(until)
     }
 
+    /// Whether a run has not ended, even if it has run out.
+    pub(super) fn has_run(&self) -> bool {
+        self.run.is_some()
+    }
+
     /// Told when the run that is under way ends.
     pub(super) fn ended(&mut self) -> CancellationToken {
         match &mut self.run {

@@ -127,21 +127,21 @@ impl Memory {
     }
 
     pub(super) fn renew(&self, claim: Claim, lease: Duration) -> bool {
-        let renewed = self.with(claim, |entry, now| {
+        let renewed = self.under_way(claim, |entry, now| {
             entry.renew(claim.owner, now, now + ms(lease))
         });
         renewed.unwrap_or(false)
     }
 
     pub(super) fn dispatch(&self, claim: Claim, part: &[u32], lease: Duration) -> bool {
-        let done = self.with(claim, |entry, now| {
+        let done = self.under_way(claim, |entry, now| {
             entry.dispatch(claim.owner, part, now, now + ms(lease))
         });
         done.unwrap_or(false)
     }
 
     pub(super) fn release(&self, claim: Claim, part: &[u32], doubt: bool, lease: Duration) -> bool {
-        let done = self.with(claim, |entry, now| {
+        let done = self.under_way(claim, |entry, now| {
             entry.release(claim.owner, part, doubt, now, now + ms(lease))
         });
         done.unwrap_or(false)
@@ -170,6 +170,13 @@ impl Memory {
             bytes: self.bytes.load(Ordering::Relaxed),
             max_bytes: self.max_bytes,
         }
+    }
+
+    /// Changes the record of a claim that goes on: neither its size nor its time, which counts from its end.
+    fn under_way<T>(&self, claim: Claim, change: impl FnOnce(&mut Entry, Ms) -> T) -> Option<T> {
+        let now = self.now();
+        let mut shard = self.shard(&claim.key);
+        shard.get_mut(&claim.key).map(|entry| change(entry, now))
     }
 
     /// Changes the record of a claim, and lets it go if nothing is left in it.
@@ -214,9 +221,13 @@ impl Memory {
             && entry.expires <= now
         {
             let key = *key;
-            if entry.runs_until(now).is_none() {
+            if !entry.has_run() {
                 self.remove(shard, &key);
             } else if let Some(entry) = shard.to_back(&key) {
+                // The time counts from its end, also where the run died and told nobody.
+                if entry.runs_until(now).is_none() {
+                    self.change(entry, Entry::bury);
+                }
                 entry.expires = now + self.ttl;
             }
         }
