@@ -147,14 +147,16 @@ impl Part {
         let queued = Instant::now();
         let turn = self.unless_closing(self.turn()).await;
         let turn = turn.map_err(|failure| (Stage::Turn, failure))?;
-        tell_wait(queued.elapsed());
-        self.route.wait.record(asked.elapsed());
+        let granted = Instant::now();
+        tell_wait(granted - queued);
+        self.route.wait.record(granted - asked);
         let token = ready().await.map_err(no_token)?;
+        let call_timeout = self.route.client.call_timeout();
         let until = *course
             .until
-            .get_or_insert_with(|| Instant::now() + self.route.client.call_timeout());
+            .get_or_insert_with(|| Instant::now() + call_timeout);
         if let Some(held) = &self.held {
-            let dispatched = held.dispatch(until).await;
+            let dispatched = held.dispatch(call_timeout).await;
             dispatched.map_err(|failure| (Stage::Turn, failure))?;
             course.dispatched = true;
         }

@@ -58,17 +58,17 @@ pub struct Begin<'a> {
     pub trace: Option<trace::Ids>,
 }
 
-/// What a request finds when it begins.
+/// What a request finds when it begins. Records are boxed: most requests find none, and all of this is moved about.
 #[derive(Debug)]
 pub enum Begun {
     /// A first one: all recipients are claimed.
     New(Claim),
     /// A repeat, and recipients that are still to be sent to: those that the record calls claimed.
-    Again(Claim, Record),
+    Again(Claim, Box<Record>),
     /// A repeat, and nothing is left to be sent.
-    Settled(Record),
+    Settled(Box<Record>),
     /// Another run of the same request is under way.
-    Running(Running, Record),
+    Running(Running, Box<Record>),
     /// The ID belongs to another request.
     Reused,
 }

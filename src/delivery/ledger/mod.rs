@@ -52,11 +52,11 @@ pub(super) struct Request {
 #[derive(Debug)]
 pub(super) enum Start {
     /// There is something to send. The record tells of the rest; a first run has none.
-    Run(Run, Option<Record>),
+    Run(Run, Option<Box<Record>>),
     /// There is nothing to send.
-    Settled(Record),
+    Settled(Box<Record>),
     /// Another run is under way, and did not end in time.
-    Running(Record),
+    Running(Box<Record>),
 }
 
 impl Request {
@@ -184,7 +184,7 @@ impl Start {
     /// What is remembered.
     pub(super) fn record(&self) -> Option<&Record> {
         match self {
-            Self::Run(_, record) => record.as_ref(),
+            Self::Run(_, record) => record.as_deref(),
             Self::Settled(record) | Self::Running(record) => Some(record),
         }
     }

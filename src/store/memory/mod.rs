@@ -112,14 +112,14 @@ impl Memory {
                 ended: entry.ended(),
                 lease: Duration::from_millis(lives_until - now),
             };
-            return Some(Begun::Running(running, entry.record()));
+            return Some(Begun::Running(running, Box::new(entry.record())));
         }
         entry.expires = now + self.ttl;
         let begun = self.change(entry, |entry| {
             let claimed = entry.claim(claim.owner, until, begin);
             match claimed {
-                true => Begun::Again(claim, entry.record()),
-                false => Begun::Settled(entry.record()),
+                true => Begun::Again(claim, Box::new(entry.record())),
+                false => Begun::Settled(Box::new(entry.record())),
             }
         });
         slot.to_back();

@@ -43,7 +43,7 @@ fn first(memory: &Memory, number: u32, recipients: usize) -> Claim {
 
 fn again(memory: &Memory, number: u32, recipients: usize) -> (Claim, Record) {
     match begin(memory, number, recipients) {
-        Ok(Begun::Again(claim, record)) => (claim, record),
+        Ok(Begun::Again(claim, record)) => (claim, *record),
         other => panic!("{other:?}"),
     }
 }
