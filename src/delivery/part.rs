@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Failure, Outcome,
+    deadline::in_time,
     ledger::Held,
     retry::{Retry, Stage, Step},
     turn::quota_kind,
@@ -146,14 +147,16 @@ impl Part {
         let queued = Instant::now();
         let turn = self.unless_closing(self.turn()).await;
         let turn = turn.map_err(|failure| (Stage::Turn, failure))?;
-        tell_wait(queued.elapsed());
-        self.route.wait.record(asked.elapsed());
+        let granted = Instant::now();
+        tell_wait(granted - queued);
+        self.route.wait.record(granted - asked);
         let token = ready().await.map_err(no_token)?;
+        let call_timeout = self.route.client.call_timeout();
         let until = *course
             .until
-            .get_or_insert_with(|| Instant::now() + self.route.client.call_timeout());
+            .get_or_insert_with(|| Instant::now() + call_timeout);
         if let Some(held) = &self.held {
-            let dispatched = held.dispatch(until).await;
+            let dispatched = held.dispatch(call_timeout).await;
             dispatched.map_err(|failure| (Stage::Turn, failure))?;
             course.dispatched = true;
         }
@@ -182,7 +185,7 @@ impl Part {
         }
         let messages = self.recipients.len() as u64;
         let turn = pin!(self.admission.turn(messages, Some(&self.route.places)));
-        match timeout_at(self.answer_by - BEFORE_ANSWER, turn).await {
+        match in_time(self.answer_by - BEFORE_ANSWER, turn).await {
             Ok(turn) => {
                 if let Err(wait) = breaker.admit() {
                     turn.not_sent();
@@ -306,7 +309,7 @@ impl Part {
             return Err(failure);
         }
         let wait_ms = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
-        trace::current().event("retry.backoff", &[("easemob.wait_ms", wait_ms.into())]);
+        trace::event("retry.backoff", &[("easemob.wait_ms", wait_ms.into())]);
         let pause = async {
             sleep_until(next).await;
             Ok(())
@@ -364,7 +367,7 @@ fn record(outcome: &Outcome) {
 fn tell_wait(waited: Duration) {
     if waited >= Duration::from_millis(1) {
         let wait_ms = i64::try_from(waited.as_millis()).unwrap_or(i64::MAX);
-        trace::current().event("quota.waited", &[("easemob.wait_ms", wait_ms.into())]);
+        trace::event("quota.waited", &[("easemob.wait_ms", wait_ms.into())]);
     }
 }
 
