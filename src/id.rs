@@ -99,6 +99,12 @@ impl RequestId {
     }
 }
 
+/// Whether an ID has to be changed to be read without case. Looks at all of it, which is many bytes at once.
+pub fn has_uppercase(id: &str) -> bool {
+    let bytes = id.as_bytes().iter();
+    bytes.fold(false, |any, b| any | b.is_ascii_uppercase())
+}
+
 /// Looks at all of it, which is many bytes at once.
 fn is_printable(ascii: &[u8]) -> bool {
     ascii

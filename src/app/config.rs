@@ -13,6 +13,9 @@ use super::{
 };
 use crate::invalid::Field;
 
+/// Long enough that new connections cost nothing, and no longer than people wait for DNS anyway.
+const CONNECTION_AGE: Duration = Duration::from_secs(600);
+
 /// One Easemob app.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -91,6 +94,12 @@ pub struct Config {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"/etc/ssl/easemob-ca.pem")]
     pub ca_file: Option<PathBuf>,
+    /// Age at which connections to Easemob are replaced by new ones, for which its name is looked up
+    /// again: so a change in DNS is followed within this time. What runs on an old one ends there. Left
+    /// out: 10m.
+    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", example = &"10m")]
+    pub connection_age: Option<Duration>,
     /// Easemob's limits for this app.
     pub limits: Limits,
     /// Easemob's quotas for this app. 0 switches one off.
@@ -218,6 +227,12 @@ pub(super) fn check(name: &str, config: &Config, field: Field<'_>) -> Option<App
     let prefix = path_prefix(config, field);
     let credentials = credentials::check(config, field);
     check_timeouts(&config.timeouts, field.child("timeouts"));
+    let connection_age = config.connection_age.unwrap_or(CONNECTION_AGE);
+    if connection_age < Duration::from_secs(1) {
+        let _refused: Option<()> = field
+            .child("connection_age")
+            .refuse("must be at least 1s: a new connection costs more than a call");
+    }
     let proxy_ok = match &config.proxy_url {
         Some(ProxyUrl(url)) if reqwest::Proxy::all(url).is_err() => {
             field.child("proxy_url").refuse("is not a URL")
@@ -245,6 +260,7 @@ pub(super) fn check(name: &str, config: &Config, field: Field<'_>) -> Option<App
         limits: config.limits.clone(),
         quota: config.quota.clone(),
         timeouts: config.timeouts.clone(),
+        connection_age,
         treat_503_as_not_sent: config.treat_503_as_not_sent,
         token_unit_ms: match config.token_unit {
             TokenUnit::Seconds => 1_000,

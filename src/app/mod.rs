@@ -5,7 +5,7 @@ mod credentials;
 mod outside;
 mod quota;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 pub use self::{
     config::{Config, CredentialKind, Limits, ProxyUrl, Timeouts},
@@ -32,6 +32,8 @@ pub struct App {
     pub quota: Quota,
     /// How long its calls may take.
     pub timeouts: Timeouts,
+    /// How old connections to Easemob may get.
+    pub connection_age: Duration,
     /// Whether Easemob's 503 is taken as proof that nothing was sent.
     pub treat_503_as_not_sent: bool,
     /// How long one unit of `expires_in` in Easemob's token answers is, in milliseconds.

@@ -108,6 +108,17 @@ fn the_environment_alone_makes_an_app() {
 }
 
 #[test]
+fn a_connection_for_every_call_is_refused() {
+    let secret = Secret::new("connection-age");
+    let file = format!("{}connection_age = '999ms'\n", secret.app("shop"));
+    let wrong = violations(&file, &[]);
+    assert!(
+        wrong.contains("apps.shop.connection_age must be at least 1s"),
+        "{wrong}"
+    );
+}
+
+#[test]
 fn a_variable_finds_the_app_with_hyphens_in_its_name() {
     let name = "EASEMOB_GATEWAY__APPS__MY_SHOP__CLIENT_ID";
     let loaded = load("[apps.my-shop]\n", &[(name, "id")]).unwrap();

@@ -1,8 +1,8 @@
 //! When a caller's answer is due, and when it has to be ready to arrive in time.
 
-use std::time::Duration;
+use std::{future::poll_fn, pin::Pin, task::Poll, time::Duration};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, error::Elapsed, timeout_at};
 
 /// Largest part of the time that is kept for the way back.
 const MARGIN: Duration = Duration::from_millis(25);
@@ -39,5 +39,18 @@ impl Deadline {
     /// Whether it is too late to begin.
     pub fn has_passed(&self) -> bool {
         Instant::now() >= self.due
+    }
+}
+
+/// Waits for this, at most until then. Makes no timer where there is nothing to wait for: mostly there is not, and the timer
+/// would be what costs.
+pub(super) async fn in_time<T>(
+    until: Instant,
+    mut work: Pin<&mut impl Future<Output = T>>,
+) -> Result<T, Elapsed> {
+    let first = poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await;
+    match first {
+        Poll::Ready(done) => Ok(done),
+        Poll::Pending => timeout_at(until, work).await,
     }
 }

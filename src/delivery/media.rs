@@ -373,7 +373,10 @@ impl Delivery {
             deadline: deadline.unwrap_or_else(|| Deadline::after(order.send_timeout)),
         };
         Ok(match begun {
-            Some(start) => self.send_rest(order, start).await,
+            Some(start) => {
+                let route = self.route(&order.app);
+                self.send_rest(route, order, start).await
+            }
             None => self.send_admitted(order).await,
         })
     }

@@ -218,20 +218,16 @@ impl Delivery {
     }
 
     async fn send_admitted(&self, order: Order) -> Sent {
+        let route = self.route(&order.app);
         let Some(request_id) = &order.request_id else {
-            return self.send_parts(order, None).await;
+            return self.send_parts(route, order, None).await;
         };
         let Order { message, app, .. } = &order;
         let request = Request::of_message(message, app, &order.caller, request_id)
             .resend_maybe_sent(order.resend_maybe_sent);
         let answer_by = order.deadline.answer_by();
         let start = match request
-            .begin(
-                &self.records,
-                answer_by,
-                &self.closing,
-                &self.route(app).request_ids,
-            )
+            .begin(&self.records, answer_by, &self.closing, &route.request_ids)
             .await
         {
             Ok(start) => start,
@@ -241,25 +237,35 @@ impl Delivery {
             Some(record) if !request.fits(message, app, record) => {
                 Sent::none(message, Failure::RequestIdReused)
             }
-            _ => self.send_rest(order, start).await,
+            _ => self.send_rest(route, order, start).await,
         }
     }
 
     /// Sends what is left of a message that has begun.
-    async fn send_rest(&self, mut order: Order, start: Start) -> Sent {
+    async fn send_rest(&self, route: &Arc<Route>, mut order: Order, start: Start) -> Sent {
+        if let Start::Run(run, None) = start {
+            let places = order.message.target.places();
+            let parts = pin!(self.send_parts(route, order, Some((&run, places))));
+            return run.keep(parts).await;
+        }
         let mut remaining = start.remaining(&mut order.message.target);
         let Some(run) = remaining.run.take() else {
             return remaining.known;
         };
         order.message.target.recipients = std::mem::take(&mut remaining.recipients);
         let places = std::mem::take(&mut remaining.places);
-        let parts = pin!(self.send_parts(order, Some((&run, places))));
+        let parts = pin!(self.send_parts(route, order, Some((&run, places))));
         let sent = run.keep(parts).await;
         remaining.with(sent)
     }
 
     /// `run`: the request's, and the places of the recipients.
-    async fn send_parts(&self, order: Order, run: Option<(&Run, Vec<u32>)>) -> Sent {
+    async fn send_parts(
+        &self,
+        route: &Arc<Route>,
+        order: Order,
+        run: Option<(&Run, Vec<u32>)>,
+    ) -> Sent {
         let Order {
             app,
             caller,
@@ -268,7 +274,6 @@ impl Delivery {
             deadline,
             ..
         } = order;
-        let route = self.route(&app);
         let message = Arc::new(message);
         let kind = turn::quota_kind(message.target.kind);
         let most = route.upstream.quotas.largest_call(kind);

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Failure, Outcome,
+    deadline::in_time,
     ledger::Held,
     retry::{Retry, Stage, Step},
     turn::{quota_kind, tell_wait},
@@ -146,14 +147,16 @@ impl Part {
         let queued = Instant::now();
         let turn = self.unless_closing(self.turn()).await;
         let turn = turn.map_err(|failure| (Stage::Turn, failure))?;
-        tell_wait(queued.elapsed());
-        self.route.wait.record(asked.elapsed());
+        let granted = Instant::now();
+        tell_wait(granted - queued);
+        self.route.wait.record(granted - asked);
         let token = ready().await.map_err(no_token)?;
+        let call_timeout = self.route.client.call_timeout();
         let until = *course
             .until
-            .get_or_insert_with(|| Instant::now() + self.route.client.call_timeout());
+            .get_or_insert_with(|| Instant::now() + call_timeout);
         if let Some(held) = &self.held {
-            let dispatched = held.dispatch(until).await;
+            let dispatched = held.dispatch(call_timeout).await;
             dispatched.map_err(|failure| (Stage::Turn, failure))?;
             course.dispatched = true;
         }
@@ -184,7 +187,7 @@ impl Part {
         let turn = pin!(self.admission.turn(messages, Some(&self.route.places)));
         let left = self.answer_by.saturating_duration_since(Instant::now());
         let before_answer = BEFORE_ANSWER + quotas.time_to_miss().min(left / 4);
-        match timeout_at(self.answer_by - before_answer, turn).await {
+        match in_time(self.answer_by - before_answer, turn).await {
             Ok(turn) => {
                 if let Err(wait) = breaker.admit() {
                     turn.not_sent();
@@ -308,7 +311,7 @@ impl Part {
             return Err(failure);
         }
         let wait_ms = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
-        trace::current().event("retry.backoff", &[("easemob.wait_ms", wait_ms.into())]);
+        trace::event("retry.backoff", &[("easemob.wait_ms", wait_ms.into())]);
         let pause = async {
             sleep_until(next).await;
             Ok(())

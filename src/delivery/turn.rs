@@ -74,6 +74,6 @@ pub(super) fn quota_kind(kind: message::Kind) -> quota::Kind {
 pub(super) fn tell_wait(waited: Duration) {
     if waited >= Duration::from_millis(1) {
         let wait_ms = i64::try_from(waited.as_millis()).unwrap_or(i64::MAX);
-        trace::current().event("quota.waited", &[("easemob.wait_ms", wait_ms.into())]);
+        trace::event("quota.waited", &[("easemob.wait_ms", wait_ms.into())]);
     }
 }

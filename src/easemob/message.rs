@@ -10,7 +10,7 @@ use serde::{
 
 use super::{Call, Client, Error, FirstByte, Kind, Token, error, record, transport::Broken};
 use crate::{
-    id::RecipientId,
+    id::{RecipientId, has_uppercase},
     message::{Kind as TargetKind, Message},
 };
 
@@ -89,7 +89,7 @@ impl Client {
 
 /// A recipient as we and Easemob both would spell it; most are written so.
 fn spelled(kind: TargetKind, id: Cow<'_, str>) -> Cow<'_, str> {
-    match kind.ignores_case() && id.bytes().any(|b| b.is_ascii_uppercase()) {
+    match kind.ignores_case() && has_uppercase(&id) {
         true => Cow::Owned(id.to_ascii_lowercase()),
         false => id,
     }

@@ -55,9 +55,9 @@ impl Pool {
     }
 
     /// Whether it is young enough, and trusts just these.
-    pub(super) fn serves(&self, ca: Option<&Arc<SecretString>>, lifetime: Duration) -> bool {
+    pub(super) fn serves(&self, ca: Option<&Arc<SecretString>>, age: Duration) -> bool {
         let trusts = self.ca.as_ref().map(Arc::as_ptr) == ca.map(Arc::as_ptr);
-        trusts && self.born.elapsed() < lifetime
+        trusts && self.born.elapsed() < age
     }
 
     /// Sends a request whose body is at hand. The head of the answer; else what went wrong, in words.

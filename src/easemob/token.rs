@@ -129,7 +129,7 @@ impl Tokens {
                             "Easemob refuses tokens that it has only just given out",
                         ));
                     }
-                    trace::current().event("token.refused", &[]);
+                    trace::event("token.refused", &[]);
                     state.forced_at = Some(now);
                     self.current.store(None);
                 }
@@ -194,7 +194,7 @@ impl Tokens {
         state.running = Some(receiver.clone());
         let this = Arc::clone(self);
         // Part of the work that found it missing, which may be over first.
-        trace::current().event("token.fetch", &[]);
+        trace::event("token.fetch", &[]);
         let span = Span::of_current(SpanKind::Internal, "fetch token");
         self.runtime.spawn(async move {
             // In a task of its own: a panic must not leave everybody waiting for this fetch for ever.

@@ -17,9 +17,6 @@ use super::{
 };
 use crate::app::{App, Outside};
 
-/// The pool is made anew this often: it gives a connection no age, and a busy one would never
-/// learn that DNS has changed.
-const POOL_LIFETIME: Duration = Duration::from_secs(600);
 /// Largest answer in bytes.
 const MAX_REPLY_BYTES: usize = 1024 * 1024;
 
@@ -29,7 +26,6 @@ pub(super) struct Transport {
     app: Arc<App>,
     /// None while none can be made: the certificates that the settings name may be missing.
     pool: ArcSwapOption<Pool>,
-    pool_lifetime: Duration,
 }
 
 /// A complete answer.
@@ -67,7 +63,6 @@ impl Transport {
         let transport = Self {
             app: Arc::clone(app),
             pool: ArcSwapOption::empty(),
-            pool_lifetime: POOL_LIFETIME,
         };
         // Here, so that no call has to wait for it. A failure is logged, and calls try anew.
         let _pool = transport.pool();
@@ -206,11 +201,13 @@ impl Transport {
         self.pool()?.execute(request).await
     }
 
+    /// Made anew from time to time: it gives a connection no age, and a busy one would never learn that
+    /// DNS has changed.
     fn pool(&self) -> Result<Arc<Pool>, String> {
         let ca = self.app.ca.as_ref().and_then(Outside::get);
         let pool = self.pool.load();
         if let Some(pool) = &*pool
-            && pool.serves(ca.as_ref(), self.pool_lifetime)
+            && pool.serves(ca.as_ref(), self.app.connection_age)
         {
             return Ok(Arc::clone(pool));
         }
@@ -309,7 +306,7 @@ mod tests {
     }
 
     /// Connections that so many calls take, one after the other.
-    async fn connections(calls: usize, pool_lifetime: Duration) -> usize {
+    async fn connections(calls: usize, age: Duration) -> usize {
         let (url, mut connections) = server().await;
         let config = app::Config {
             base_url: url,
@@ -319,10 +316,10 @@ mod tests {
             client_secret: Some("secret".into()),
             ..app::Config::default()
         };
-        let app = App::new("shop", &config, Violations::default().root()).unwrap();
+        let mut app = App::new("shop", &config, Violations::default().root()).unwrap();
+        app.connection_age = age;
         let endpoint = Endpoint::send(&app, Kind::Users).unwrap();
-        let mut transport = Transport::new(&Arc::new(app));
-        transport.pool_lifetime = pool_lifetime;
+        let transport = Transport::new(&Arc::new(app));
         for _ in 0..calls {
             let call = Call {
                 endpoint: &endpoint,
@@ -342,7 +339,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_busy_pool_is_made_anew_after_its_time_so_that_a_new_address_is_found() {
-        assert_eq!(connections(5, POOL_LIFETIME).await, 1);
+        assert_eq!(connections(5, Duration::from_secs(600)).await, 1);
         assert_eq!(connections(5, Duration::ZERO).await, 5);
     }
 }

@@ -20,6 +20,10 @@ impl Target {
 
     /// The place of each recipient in that order.
     pub fn places(&self) -> Vec<u32> {
+        // Most messages have one.
+        if self.recipients.len() == 1 {
+            return Vec::from([0]);
+        }
         let mut places = vec![0; self.recipients.len()];
         for (place, at) in (0..).zip(self.order()) {
             places[at] = place;

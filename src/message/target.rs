@@ -4,7 +4,7 @@ use hashbrown::HashSet;
 use serde::Serialize;
 
 use crate::{
-    id::{RecipientId, UserId},
+    id::{RecipientId, UserId, has_uppercase},
     invalid::Field,
     proto,
 };
@@ -264,7 +264,7 @@ fn unique(ids: &[String], ignore_case: bool, at: Field<'_>) -> Option<()> {
     }
     let mut seen = HashSet::with_capacity(ids.len());
     for (i, id) in ids.iter().enumerate() {
-        let fresh = if ignore_case && id.bytes().any(|b| b.is_ascii_uppercase()) {
+        let fresh = if ignore_case && has_uppercase(id) {
             seen.insert(std::borrow::Cow::Owned(id.to_ascii_lowercase()))
         } else {
             seen.insert(std::borrow::Cow::Borrowed(id.as_str()))

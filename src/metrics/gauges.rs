@@ -29,6 +29,7 @@ gauges! {
     Build: "easemob_gateway.build.info", "", "Always 1; its labels tell what runs.";
     Ready: "easemob_gateway.ready", "", "1 while calls are taken, else 0.";
     Uptime: "process.uptime", "s", "Time since the gateway was built.";
+    TasksActive: "easemob_gateway.tasks.active", "{task}", "Tasks that have not ended: those of connections on either side, of calls, and a few that stay.";
     RequestsActive: "easemob_gateway.requests.active", "{request}", "Requests under way.";
     RequestsLimit: "easemob_gateway.requests.limit", "{request}", "Requests that may be under way.";
     CallsActive: "easemob_gateway.calls.active", "{call}", "Sends that have their turn, by app.";

@@ -170,6 +170,7 @@ impl Gateway {
         let longest_call = self.apps.iter().map(|app| app.timeouts.call).max();
         let longest_call = longest_call.unwrap_or_default();
         let metrics = self.registry.metrics();
+        observe_tasks(&metrics.gauges);
         let delivery = Delivery::new(
             self.upstreams.iter().cloned(),
             &self.delivery,
@@ -199,6 +200,7 @@ impl Gateway {
         let gauges = &self.registry.metrics().gauges;
         let version = KeyValue::new("version", env!("CARGO_PKG_VERSION"));
         gauges.observe(Gauge::Build, &[version], || Some(1.0));
+        observe_tasks(gauges);
         let began = Instant::now();
         gauges.observe(Gauge::Uptime, &[], move || {
             Some(began.elapsed().as_secs_f64())
@@ -249,6 +251,14 @@ impl Gateway {
         });
         closing
     }
+}
+
+/// How many tasks the current runtime has; those of all runtimes are added up.
+fn observe_tasks(gauges: &Gauges) {
+    let runtime = Handle::current().metrics();
+    gauges.observe(Gauge::TasksActive, &[], move || {
+        u32::try_from(runtime.num_alive_tasks()).ok().map(f64::from)
+    });
 }
 
 /// What becomes of spans. Without a queue there are none: 0 of each, so that a dashboard has something to

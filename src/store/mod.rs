@@ -2,7 +2,7 @@
 //! left and nothing twice. In memory, or in a Redis that several replicas share; the link to it is here too.
 //!
 //! A recipient is *claimed* by one run of a request at a time (the claim has a lease, which the run
-//! renews while it waits), then *dispatched* (the last step before the socket; the lease covers the whole
+//! renews while it waits if others share the store), then *dispatched* (the last step before the socket; the lease covers the whole
 //! attempt), then *accepted*, or *unknown* where nothing tells what became of it, or free again where it
 //! is proven that nothing was sent. A claim whose lease runs out is free again; what was dispatched under
 //! it is unknown.
@@ -58,17 +58,17 @@ pub struct Begin<'a> {
     pub trace: Option<trace::Ids>,
 }
 
-/// What a request finds when it begins.
+/// What a request finds when it begins. Records are boxed: most requests find none, and all of this is moved about.
 #[derive(Debug)]
 pub enum Begun {
     /// A first one: all recipients are claimed.
     New(Claim),
     /// A repeat, and recipients that are still to be sent to: those that the record calls claimed.
-    Again(Claim, Record),
+    Again(Claim, Box<Record>),
     /// A repeat, and nothing is left to be sent.
-    Settled(Record),
+    Settled(Box<Record>),
     /// Another run of the same request is under way.
-    Running(Running, Record),
+    Running(Running, Box<Record>),
     /// The ID belongs to another request.
     Reused,
 }
@@ -148,6 +148,11 @@ impl Store {
             Self::Memory(_) => None,
             Self::Redis(redis) => Some(redis.link()),
         }
+    }
+
+    /// Whether others see it too: then a claim has to be renewed, to show that its owner lives.
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Self::Redis(_))
     }
 
     /// Begins a request, or a repeat of it.

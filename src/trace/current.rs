@@ -10,7 +10,7 @@ use std::{
 
 use pin_project_lite::pin_project;
 
-use super::{Data, Span};
+use super::{Data, Ids, Span, Value};
 
 thread_local! {
     static CURRENT: RefCell<Span> = const { RefCell::new(Span::NONE) };
@@ -24,6 +24,21 @@ pub fn current() -> Span {
 /// Whether the current span is recorded: for what costs something to say.
 pub fn is_recording() -> bool {
     look(Span::is_recording).unwrap_or_default()
+}
+
+/// Where the current span is in its trace; none outside of any.
+pub fn ids() -> Option<Ids> {
+    look(Span::ids).flatten()
+}
+
+/// Something that happens at an instant within the current span's work; see [`Span::event`].
+pub fn event(name: &'static str, attributes: &[(&str, Value<'_>)]) {
+    look(|span| span.event(name, attributes));
+}
+
+/// Work that the current span has to do with; see [`Span::link`].
+pub fn link(other: Ids) {
+    look(|span| span.link(other));
 }
 
 /// Tells the current span what is known of it, where it is recorded.

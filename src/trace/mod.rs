@@ -16,7 +16,7 @@ mod span;
 mod tracer;
 
 pub use self::{
-    current::{Scope, current, in_scope, is_recording, record},
+    current::{Scope, current, event, ids, in_scope, is_recording, link, record},
     ids::Ids,
     otlp::{Attributes, Value},
     queue::{Batch, Fate, Queue},

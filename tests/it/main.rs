@@ -12,6 +12,7 @@
 
 mod apps;
 mod architecture;
+mod bounds;
 mod callers;
 mod cli;
 mod command_line;

@@ -1,9 +1,7 @@
 //! A part's hold on its recipients: dispatched before its attempt, settled by its outcome. However the
 //! part ends, its recipients end in a state that is true.
 
-use std::sync::Arc;
-
-use tokio::time::Instant;
+use std::{sync::Arc, time::Duration};
 
 use super::{BEYOND_ATTEMPT, CLAIM_LEASE, TAKEN_OVER, in_doubt};
 use crate::{
@@ -41,11 +39,12 @@ impl Held {
 
     /// The last step before the socket: from here on the part may have been sent, unless its outcome
     /// proves that it was not.
-    pub(in crate::delivery) async fn dispatch(&self, until: Instant) -> Result<(), Failure> {
-        let lease = until.saturating_duration_since(Instant::now()) + BEYOND_ATTEMPT;
+    /// The attempt takes `at_most` so long.
+    pub(in crate::delivery) async fn dispatch(&self, at_most: Duration) -> Result<(), Failure> {
+        let lease = at_most + BEYOND_ATTEMPT;
         match self.store.dispatch(self.claim, &self.places, lease).await? {
             true => {
-                trace::current().event("request_id.dispatched", &[]);
+                trace::event("request_id.dispatched", &[]);
                 Ok(())
             }
             false => Err(in_doubt(TAKEN_OVER)),
@@ -60,7 +59,7 @@ impl Held {
             .release(self.claim, &self.places, doubt, CLAIM_LEASE);
         match released.await? {
             true => {
-                trace::current().event("request_id.released", &[]);
+                trace::event("request_id.released", &[]);
                 Ok(())
             }
             false => Err(in_doubt(TAKEN_OVER)),

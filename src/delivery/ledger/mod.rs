@@ -5,13 +5,13 @@ mod held;
 mod merge;
 mod run;
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::{held::Held, run::Run};
-use super::Failure;
+use super::{Failure, deadline::in_time};
 use crate::{
     app::App,
     caller::Caller,
@@ -23,8 +23,11 @@ use crate::{
     trace,
 };
 
-/// How long a claim lasts that nobody renews: what a stall may take that is no death.
+/// How long a claim in a shared store lasts that nobody renews: what a stall may take that is no death.
 const CLAIM_LEASE: Duration = Duration::from_secs(10);
+/// How long one lasts in a store that nobody else sees: longer than any request. It ends with its run, and the store with
+/// the process, so that nobody has to show that it lives.
+const UNSHARED_LEASE: Duration = Duration::from_hours(24);
 /// How long after its own limit an attempt may still be under way.
 const BEYOND_ATTEMPT: Duration = Duration::from_secs(2);
 
@@ -49,11 +52,11 @@ pub(super) struct Request {
 #[derive(Debug)]
 pub(super) enum Start {
     /// There is something to send. The record tells of the rest; a first run has none.
-    Run(Run, Option<Record>),
+    Run(Run, Option<Box<Record>>),
     /// There is nothing to send.
-    Settled(Record),
+    Settled(Box<Record>),
     /// Another run is under way, and did not end in time.
-    Running(Record),
+    Running(Box<Record>),
 }
 
 impl Request {
@@ -104,19 +107,18 @@ impl Request {
         closing: &CancellationToken,
         seen: &RequestIds,
     ) -> Result<Start, Failure> {
-        let span = trace::current();
         let begin = Begin {
             key: self.key,
             fingerprints: &self.fingerprints,
             recipients: self.recipients,
             resend_maybe_sent: self.resend_maybe_sent,
-            lease: CLAIM_LEASE,
-            trace: span.ids(),
+            lease: claim_lease(store),
+            trace: trace::ids(),
         };
         let mut known = None;
         loop {
             // Where it is cut short, what may have been claimed is given back.
-            let begun = timeout_at(answer_by, store.begin(&begin)).await;
+            let begun = in_time(answer_by, pin!(store.begin(&begin))).await;
             seen.found(match &begun {
                 Ok(Ok(Begun::New(_))) => Repeat::First,
                 Ok(Ok(Begun::Again(..))) => Repeat::Resumed,
@@ -127,18 +129,18 @@ impl Request {
             });
             let (running, record) = match (begun, known.take()) {
                 (Ok(Ok(Begun::New(claim))), _) => {
-                    span.event("request_id.claimed", &[]);
+                    trace::event("request_id.claimed", &[]);
                     let run = Run::new(store, claim, self.recipients);
                     return Ok(Start::Run(run, None));
                 }
                 (Ok(Ok(Begun::Again(claim, record))), _) => {
-                    span.event("request_id.resumed", &[]);
+                    trace::event("request_id.resumed", &[]);
                     let claimed = record.recipients.iter().filter(|state| is_ours(state));
                     let run = Run::new(store, claim, claimed.count());
                     return Ok(Start::Run(run, Some(record)));
                 }
                 (Ok(Ok(Begun::Settled(record))), _) => {
-                    span.event("request_id.replayed", &[]);
+                    trace::event("request_id.replayed", &[]);
                     return Ok(Start::Settled(record));
                 }
                 (Ok(Ok(Begun::Running(running, record))), _) => (running, record),
@@ -148,9 +150,9 @@ impl Request {
                 (Ok(Err(error)), None) => return Err(error.into()),
                 (Err(_elapsed), None) => return Err(Failure::DeadlineExceeded),
             };
-            span.event("request_id.joined", &[]);
+            trace::event("request_id.joined", &[]);
             if let Some(other) = running.trace {
-                span.link(other);
+                trace::link(other);
             }
             tokio::select! {
                 biased;
@@ -182,9 +184,17 @@ impl Start {
     /// What is remembered.
     pub(super) fn record(&self) -> Option<&Record> {
         match self {
-            Self::Run(_, record) => record.as_ref(),
+            Self::Run(_, record) => record.as_deref(),
             Self::Settled(record) | Self::Running(record) => Some(record),
         }
+    }
+}
+
+/// How long a claim lasts at first.
+fn claim_lease(store: &Store) -> Duration {
+    match store.is_shared() {
+        true => CLAIM_LEASE,
+        false => UNSHARED_LEASE,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Longer than any lease.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_hours(25);
 const ATTEMPT: Duration = Duration::from_secs(20);
 
 struct Bench {
@@ -85,12 +85,8 @@ impl Bench {
     async fn assert_unsent(&self) {
         let run = self.run().await;
         let held = run.hold(vec![0, 1], FirstByte::default());
-        held.dispatch(Instant::now() + ATTEMPT).await.unwrap();
+        held.dispatch(ATTEMPT).await.unwrap();
     }
-}
-
-fn until() -> Instant {
-    Instant::now() + ATTEMPT
 }
 
 fn failure(kind: Kind) -> Failure {
@@ -118,7 +114,7 @@ async fn run_up_to(bench: &Bench, stage: Stage) {
         if let Stage::Held = stage {
             break 'killed;
         }
-        held.dispatch(until()).await.unwrap();
+        held.dispatch(ATTEMPT).await.unwrap();
         if let Stage::Dispatched | Stage::Answered = stage {
             break 'killed;
         }
@@ -126,7 +122,7 @@ async fn run_up_to(bench: &Bench, stage: Stage) {
         if let Stage::Refused = stage {
             break 'killed;
         }
-        held.dispatch(until()).await.unwrap();
+        held.dispatch(ATTEMPT).await.unwrap();
     }
     forget((run, held));
 }
@@ -155,14 +151,14 @@ async fn a_run_that_ends_early_leaves_what_is_true_at_once() {
     drop(bench.run().await);
     let run = bench.run().await;
     let held = run.hold(vec![0, 1], FirstByte::default());
-    held.dispatch(until()).await.unwrap();
+    held.dispatch(ATTEMPT).await.unwrap();
     drop((held, run));
     bench.assert_unsent().await;
 
     let bench = Bench::new();
     let run = bench.run().await;
     let held = run.hold(vec![0], FirstByte::of_a_request_under_way());
-    held.dispatch(until()).await.unwrap();
+    held.dispatch(ATTEMPT).await.unwrap();
     drop((held, run));
     let Start::Run(_, Some(record)) = bench.begin_within(LONG).await else {
         panic!("one is left");
@@ -175,7 +171,7 @@ async fn a_run_that_ends_early_leaves_what_is_true_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_claim_is_kept_while_its_run_waits() {
     let bench = Bench::new();
-    let run = bench.run().await;
+    let run = bench.run().await.renewing();
     let repeat = async {
         let Start::Running(_) = bench.begin_within(LONG - Duration::from_secs(1)).await else {
             panic!("it is kept");
@@ -184,7 +180,7 @@ async fn a_claim_is_kept_while_its_run_waits() {
     let wait = pin!(tokio::time::sleep(LONG));
     tokio::join!(run.keep(wait), repeat);
     let held = run.hold(vec![0, 1], FirstByte::default());
-    held.dispatch(until()).await.unwrap();
+    held.dispatch(ATTEMPT).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -192,8 +188,8 @@ async fn a_run_that_stood_still_for_too_long_sends_nothing() {
     let bench = Bench::new();
     let run = bench.run().await;
     let held = run.hold(vec![0, 1], FirstByte::default());
-    tokio::time::sleep(CLAIM_LEASE).await;
-    let failure = held.dispatch(until()).await.unwrap_err();
+    tokio::time::sleep(UNSHARED_LEASE).await;
+    let failure = held.dispatch(ATTEMPT).await.unwrap_err();
     assert!(failure.may_have_been_sent(), "another may have taken over");
 }
 
@@ -215,7 +211,7 @@ async fn outcomes_are_remembered_as_they_were_told() {
     let bench = Bench::new();
     let run = bench.run().await;
     let held = run.hold(vec![1, 0], FirstByte::default());
-    held.dispatch(until()).await.unwrap();
+    held.dispatch(ATTEMPT).await.unwrap();
     held.settle(&accepted).await;
     let start = bench.begin_within(LONG).await;
     let sent = start.remaining(&mut bench.message.target.clone());
@@ -237,7 +233,7 @@ async fn outcomes_are_remembered_as_they_were_told() {
     let bench = Bench::new();
     let run = bench.run().await;
     let held = run.hold(vec![0, 1], FirstByte::default());
-    held.dispatch(until()).await.unwrap();
+    held.dispatch(ATTEMPT).await.unwrap();
     held.settle(&Err(failure(Kind::InvalidRequest))).await;
     drop(run);
     bench.assert_unsent().await;

@@ -81,6 +81,11 @@ impl Entry {
         (until > now).then_some(until)
     }
 
+    /// Whether a run has not ended, even if it has run out.
+    pub(super) fn has_run(&self) -> bool {
+        self.run.is_some()
+    }
+
     /// Told when the run that is under way ends.
     pub(super) fn ended(&mut self) -> CancellationToken {
         match &mut self.run {
@@ -265,12 +270,11 @@ impl Entry {
         }
     }
 
-    /// Bytes outside of the value itself.
+    /// Bytes outside of the value itself, but for a run: the requests under way are bounded elsewhere.
     pub(super) fn heap_bytes(&self) -> usize {
         // The strings of a file are about as long as the file's own struct.
         let files = self.files.as_ref().map_or(0, |_| 2 * size_of::<Files>());
-        let run = self.run.as_ref().map_or(0, |_| size_of::<Run>());
-        self.recipients.heap_bytes() + files + run
+        self.recipients.heap_bytes() + files
     }
 
     fn run_of(&mut self, owner: u64) -> Option<&mut Run> {

@@ -7,9 +7,10 @@ mod entry;
 mod tests;
 
 use std::{
+    cmp,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -33,14 +34,30 @@ type Ms = u64;
 /// Records in the memory of this process.
 #[derive(Debug)]
 pub struct Memory {
-    // The longest unused comes first: all are kept for the same time.
-    shards: [Mutex<LinkedHashMap<Key, Entry>>; SHARDS],
+    shards: [Shard; SHARDS],
+    bytes: Bytes,
     ttl: Ms,
     max_bytes: usize,
     start: Instant,
-    records: AtomicUsize,
-    bytes: AtomicUsize,
-    owners: AtomicU64,
+}
+
+/// Some of the records. Cores that write to one line of the cache wait for each other: each shard, and the count of
+/// bytes, has lines of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Shard(Mutex<Records>);
+
+/// Bytes that all records take.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Bytes(AtomicUsize);
+
+#[derive(Debug, Default)]
+struct Records {
+    // The longest unused comes first: all are kept for the same time.
+    map: LinkedHashMap<Key, Entry>,
+    /// How many runs there have been: each has a number of its own among those of its key.
+    runs: u64,
 }
 
 /// How much is remembered.
@@ -59,12 +76,10 @@ impl Memory {
     pub fn new(config: &Config) -> Self {
         Self {
             shards: Default::default(),
+            bytes: Bytes::default(),
             ttl: ms(config.ttl()).max(1),
             max_bytes: config.memory_bytes,
             start: Instant::now(),
-            records: AtomicUsize::new(0),
-            bytes: AtomicUsize::new(0),
-            owners: AtomicU64::new(0),
         }
     }
 
@@ -80,14 +95,16 @@ impl Memory {
 
     /// None where there is no room for it.
     fn begin_with_room(&self, begin: &Begin<'_>, now: Ms) -> Option<Begun> {
+        let until = now + ms(begin.lease);
+        let mut records = self.shard(&begin.key);
+        let records = &mut *records;
+        self.expire(records, now);
+        records.runs += 1;
         let claim = Claim {
             key: begin.key,
-            owner: self.owners.fetch_add(1, Ordering::Relaxed),
+            owner: records.runs,
         };
-        let until = now + ms(begin.lease);
-        let mut shard = self.shard(&begin.key);
-        self.expire(&mut shard, now);
-        let mut slot = match shard.entry(begin.key) {
+        let mut slot = match records.map.entry(begin.key) {
             Slot::Occupied(slot) => slot,
             Slot::Vacant(slot) => {
                 let Some(fingerprint) = begin.fingerprints.first() else {
@@ -97,7 +114,6 @@ impl Memory {
                 entry.expires = now + self.ttl;
                 self.take(bytes(&entry))?;
                 slot.insert(entry);
-                self.records.fetch_add(1, Ordering::Relaxed);
                 return Some(Begun::New(claim));
             }
         };
@@ -112,14 +128,14 @@ impl Memory {
                 ended: entry.ended(),
                 lease: Duration::from_millis(lives_until - now),
             };
-            return Some(Begun::Running(running, entry.record()));
+            return Some(Begun::Running(running, Box::new(entry.record())));
         }
         entry.expires = now + self.ttl;
         let begun = self.change(entry, |entry| {
             let claimed = entry.claim(claim.owner, until, begin);
             match claimed {
-                true => Begun::Again(claim, entry.record()),
-                false => Begun::Settled(entry.record()),
+                true => Begun::Again(claim, Box::new(entry.record())),
+                false => Begun::Settled(Box::new(entry.record())),
             }
         });
         slot.to_back();
@@ -127,21 +143,21 @@ impl Memory {
     }
 
     pub(super) fn renew(&self, claim: Claim, lease: Duration) -> bool {
-        let renewed = self.with(claim, |entry, now| {
+        let renewed = self.under_way(claim, |entry, now| {
             entry.renew(claim.owner, now, now + ms(lease))
         });
         renewed.unwrap_or(false)
     }
 
     pub(super) fn dispatch(&self, claim: Claim, part: &[u32], lease: Duration) -> bool {
-        let done = self.with(claim, |entry, now| {
+        let done = self.under_way(claim, |entry, now| {
             entry.dispatch(claim.owner, part, now, now + ms(lease))
         });
         done.unwrap_or(false)
     }
 
     pub(super) fn release(&self, claim: Claim, part: &[u32], doubt: bool, lease: Duration) -> bool {
-        let done = self.with(claim, |entry, now| {
+        let done = self.under_way(claim, |entry, now| {
             entry.release(claim.owner, part, doubt, now, now + ms(lease))
         });
         done.unwrap_or(false)
@@ -165,22 +181,31 @@ impl Memory {
 
     /// How much is remembered.
     pub fn usage(&self) -> Usage {
+        let records = self.shards.iter().map(|shard| lock(shard).map.len());
         Usage {
-            records: self.records.load(Ordering::Relaxed),
-            bytes: self.bytes.load(Ordering::Relaxed),
+            records: records.sum(),
+            bytes: self.bytes.0.load(Ordering::Relaxed),
             max_bytes: self.max_bytes,
         }
+    }
+
+    /// Changes the record of a claim that goes on: neither its size nor its time, which counts from its end.
+    fn under_way<T>(&self, claim: Claim, change: impl FnOnce(&mut Entry, Ms) -> T) -> Option<T> {
+        let now = self.now();
+        let mut records = self.shard(&claim.key);
+        let entry = records.map.get_mut(&claim.key)?;
+        Some(change(entry, now))
     }
 
     /// Changes the record of a claim, and lets it go if nothing is left in it.
     fn with<T>(&self, claim: Claim, change: impl FnOnce(&mut Entry, Ms) -> T) -> Option<T> {
         let now = self.now();
-        let mut shard = self.shard(&claim.key);
-        let entry = shard.to_back(&claim.key)?;
+        let mut records = self.shard(&claim.key);
+        let entry = records.map.to_back(&claim.key)?;
         entry.expires = now + self.ttl;
         let changed = self.change(entry, |entry| change(entry, now));
         if entry.is_blank() {
-            self.remove(&mut shard, &claim.key);
+            self.remove(&mut records, &claim.key);
         }
         Some(changed)
     }
@@ -190,33 +215,38 @@ impl Memory {
         let changed = change(entry);
         let after = bytes(entry);
         // What becomes of a message that was sent is noted in any case: the bound holds for new ones.
-        if after > before {
-            self.bytes.fetch_add(after - before, Ordering::Relaxed);
-        } else {
-            self.bytes.fetch_sub(before - after, Ordering::Relaxed);
+        let bytes = &self.bytes.0;
+        match after.cmp(&before) {
+            cmp::Ordering::Greater => drop(bytes.fetch_add(after - before, Ordering::Relaxed)),
+            cmp::Ordering::Less => drop(bytes.fetch_sub(before - after, Ordering::Relaxed)),
+            cmp::Ordering::Equal => {}
         }
         changed
     }
 
     /// Takes room, if there is any.
     fn take(&self, bytes: usize) -> Option<()> {
-        let taken = self
-            .bytes
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
-                Some(taken + bytes).filter(|total| *total <= self.max_bytes)
-            });
-        taken.ok().map(drop)
+        let taken = self.bytes.0.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if taken > self.max_bytes {
+            self.bytes.0.fetch_sub(bytes, Ordering::Relaxed);
+            return None;
+        }
+        Some(())
     }
 
     /// Lets go whatever has had its time. Each record goes once, so it costs each as much.
-    fn expire(&self, shard: &mut LinkedHashMap<Key, Entry>, now: Ms) {
-        while let Some((key, entry)) = shard.front()
+    fn expire(&self, records: &mut Records, now: Ms) {
+        while let Some((key, entry)) = records.map.front()
             && entry.expires <= now
         {
             let key = *key;
-            if entry.runs_until(now).is_none() {
-                self.remove(shard, &key);
-            } else if let Some(entry) = shard.to_back(&key) {
+            if !entry.has_run() {
+                self.remove(records, &key);
+            } else if let Some(entry) = records.map.to_back(&key) {
+                // The time counts from its end, also where the run died and told nobody.
+                if entry.runs_until(now).is_none() {
+                    self.change(entry, Entry::bury);
+                }
                 entry.expires = now + self.ttl;
             }
         }
@@ -228,17 +258,16 @@ impl Memory {
         }
     }
 
-    fn remove(&self, shard: &mut LinkedHashMap<Key, Entry>, key: &Key) {
-        if let Some(entry) = shard.remove(key) {
-            self.bytes.fetch_sub(bytes(&entry), Ordering::Relaxed);
-            self.records.fetch_sub(1, Ordering::Relaxed);
+    fn remove(&self, records: &mut Records, key: &Key) {
+        if let Some(entry) = records.map.remove(key) {
+            self.bytes.0.fetch_sub(bytes(&entry), Ordering::Relaxed);
         }
     }
 
     fn full(&self, now: Ms) -> Error {
         let oldest = self.shards.iter().filter_map(|shard| {
-            let shard = lock(shard);
-            shard.front().map(|(_, entry)| entry.expires)
+            let records = lock(shard);
+            records.map.front().map(|(_, entry)| entry.expires)
         });
         let wait = oldest.min().unwrap_or(now + self.ttl).saturating_sub(now);
         Error::Full {
@@ -246,7 +275,7 @@ impl Memory {
         }
     }
 
-    fn shard(&self, key: &Key) -> MutexGuard<'_, LinkedHashMap<Key, Entry>> {
+    fn shard(&self, key: &Key) -> MutexGuard<'_, Records> {
         let index = usize::from(key.as_bytes()[0]) % SHARDS;
         lock(&self.shards[index])
     }
@@ -257,8 +286,8 @@ impl Memory {
 }
 
 // A panic under the lock leaves one record half changed at worst, and its run then dies by its lease.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(shard: &Shard) -> MutexGuard<'_, Records> {
+    shard.0.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn bytes(entry: &Entry) -> usize {

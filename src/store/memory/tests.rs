@@ -43,7 +43,7 @@ fn first(memory: &Memory, number: u32, recipients: usize) -> Claim {
 
 fn again(memory: &Memory, number: u32, recipients: usize) -> (Claim, Record) {
     match begin(memory, number, recipients) {
-        Ok(Begun::Again(claim, record)) => (claim, record),
+        Ok(Begun::Again(claim, record)) => (claim, *record),
         other => panic!("{other:?}"),
     }
 }
@@ -323,7 +323,6 @@ async fn room_comes_back_when_it_was_said() {
         memory.settle(claim, &[0], ids(&[Some("1".into())]));
         advance(Duration::from_secs(60)).await;
     }
-    // Settled records are a little smaller than those of runs: what is left is less than one.
     let Err(Error::Full { retry_after }) = begin(&memory, 3, 1) else {
         panic!("it is full");
     };

@@ -99,11 +99,11 @@ impl Redis {
         let (what, lives_ms, fields) = answer;
         let begun = match &*what {
             "new" => Begun::New(claim),
-            "again" => Begun::Again(claim, wire::record(&fields)?),
-            "settled" => Begun::Settled(wire::record(&fields)?),
+            "again" => Begun::Again(claim, Box::new(wire::record(&fields)?)),
+            "settled" => Begun::Settled(Box::new(wire::record(&fields)?)),
             "running" => Begun::Running(
                 Running::elsewhere(Duration::from_millis(lives_ms).min(LOOK_AGAIN)),
-                wire::record(&fields)?,
+                Box::new(wire::record(&fields)?),
             ),
             _ => Begun::Reused,
         };

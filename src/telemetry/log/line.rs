@@ -75,7 +75,7 @@ impl<F> Line<F> {
                 false => write!(line, " suppressed={suppressed}")?,
             }
         }
-        if let Some(ids) = trace::current().ids() {
+        if let Some(ids) = trace::ids() {
             let (trace, span) = (ids.trace, ids.span);
             match self.json {
                 true => write!(

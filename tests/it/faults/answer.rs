@@ -327,6 +327,10 @@ async fn an_early_refusal_is_believed() {
     easemob.on_send(Script::unread().answer(413, "").fin());
 
     let status = client.send_message(says("too large")).await.unwrap_err();
+    // Before that, the next one could still go out on it, and be lost.
+    easemob
+        .until("the gateway hangs up", |seen| seen.ended == 1)
+        .await;
     client.send_message(says("next")).await.unwrap();
 
     assert_not_sent(&status, Code::InvalidArgument, "MESSAGE_TOO_LARGE");

@@ -6,6 +6,7 @@ mod connect;
 mod deadline;
 mod drain;
 mod keep_alive;
+mod moved;
 mod on_demand;
 mod outage;
 mod overload;

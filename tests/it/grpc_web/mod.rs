@@ -38,6 +38,8 @@ async fn start_with(change: impl FnOnce(Setup) -> Setup) -> Started {
     let easemob = Sandbox::start(sandbox::Config::for_tests()).unwrap();
     let setup = Setup::at(easemob.base_url()).server(|server| server.grpc_web = config());
     let gateway = change(setup).start().await;
+    // Whichever test is first; reqwest asks for it, TLS or not.
+    let _installed = rustls::crypto::ring::default_provider().install_default();
     let http = Client::builder().no_proxy().build().unwrap();
     Started {
         easemob,

@@ -1,7 +1,5 @@
 //! No request can add a series: what it says is no label.
 
-use std::collections::BTreeSet;
-
 use easemob_gateway::{
     metrics::Registry,
     proto::{
@@ -18,10 +16,6 @@ use crate::support::{
     times,
 };
 
-fn series(page: &Page) -> BTreeSet<&str> {
-    page.0.keys().map(String::as_str).collect()
-}
-
 /// Through the front door: users, request IDs, file names, apps and paths, each another one.
 #[tokio::test]
 async fn distinct_users_ids_names_and_apps_add_no_series() {
@@ -34,7 +28,7 @@ async fn distinct_users_ids_names_and_apps_add_no_series() {
         round(&gateway, number).await;
     }
     let after = Page::of(&gateway).await;
-    assert_eq!(series(&before), series(&after));
+    assert_eq!(before.series(), after.series());
     let text = gateway.metrics().await;
     for canary in ["CANARY", "user-", "nonsense"] {
         assert!(!text.contains(canary), "{canary} is in:\n{text}");
@@ -100,7 +94,7 @@ fn a_million_recordings_add_no_series() {
         record(number);
     }
     let after = page();
-    assert_eq!(series(&before), series(&after));
+    assert_eq!(before.series(), after.series());
     let accepted = [("state", "accepted")];
     let counted = after.count("easemob_gateway_recipients_total", &accepted);
     assert_eq!(counted, 1_000_001.0);

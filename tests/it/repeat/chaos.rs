@@ -14,7 +14,7 @@ use tonic::{Code, Request, Status};
 
 use super::says;
 use crate::support::{
-    easemob::{Easemob, Script, UNAUTHORIZED},
+    easemob::Easemob,
     gateway::Setup,
     ledger::Client,
     metrics::Page,
@@ -24,36 +24,6 @@ use crate::support::{
 
 /// How often a mesh repeats by itself, and what.
 const MESH_REPEATS: usize = 2;
-
-/// An answer after which the quota is new at once.
-fn limited(status: u16, body: &str) -> Script {
-    let length = body.len();
-    Script::read().write(format!(
-        "HTTP/1.1 {status} As Scripted\r\nRetry-After: 0\r\nContent-Length: {length}\r\n\r\n{body}"
-    ))
-}
-
-fn fault(rng: &mut Rng) -> Script {
-    let limit = r#"{"error_description":"message send reach limit"}"#;
-    match rng.u8(..100) {
-        0..50 => Script::read().accept(),
-        50..55 => Script::unread().reset(),
-        55..60 => Script::read().reset(),
-        60..64 => Script::read().fin(),
-        64..68 => Script::read().answer(502, "<html>"),
-        68..71 => Script::read().answer(503, ""),
-        71..74 => Script::read().answer(504, ""),
-        74..79 => Script::read().answer(401, UNAUTHORIZED),
-        79..83 => limited(429, r#"{"error":"reach_limit"}"#),
-        83..86 => limited(403, limit),
-        86..88 => Script::read().silence(),
-        88..92 => Script::read().answer(400, ""),
-        92..96 => Script::read()
-            .write("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{")
-            .fin(),
-        _ => Script::read().accept().fin(),
-    }
-}
 
 /// What the service knows in the end. That it is right is for Easemob's ledger to tell.
 #[derive(Clone, Copy)]
@@ -155,9 +125,7 @@ async fn whatever_happens_nobody_has_a_message_twice() {
     println!("CHAOS_SEED={seed}");
     let mut rng = Rng::with_seed(seed);
     let easemob = Arc::new(Easemob::start());
-    for _ in 0..count * 4 {
-        easemob.on_send(fault(&mut rng));
-    }
+    easemob.by_chance(rng.fork());
     let gateway = Setup::at(easemob.url())
         .app(|app| {
             app.timeouts = Timeouts {

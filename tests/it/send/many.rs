@@ -5,18 +5,19 @@ use std::{collections::HashMap, time::Duration};
 use easemob_gateway::{
     proto::{
         ErrorReason, SendFailure, SendMessageRequest, SendMessageResponse, SendMessagesRequest,
-        SendMessagesResponse, SendState, send_messages_response::Result as Answer,
+        SendState, send_messages_response::Result as Answer,
     },
     sandbox::Fault,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Streaming};
+use tonic::Code;
 
 use super::{USERS, start, start_with};
 use crate::support::{
     easemob::{Easemob, Gate, Script},
     gateway::{Setup, TestGateway},
+    ledger::Answers,
     request::text_to,
     soon,
 };
@@ -32,7 +33,7 @@ fn asks(correlation_id: &str, request: SendMessageRequest) -> SendMessagesReques
 /// An open stream: where its requests go in, and where its answers come out.
 struct Many {
     requests: mpsc::Sender<SendMessagesRequest>,
-    answers: Streaming<SendMessagesResponse>,
+    answers: Answers,
 }
 
 async fn open(gateway: &TestGateway) -> Many {

@@ -6,6 +6,7 @@ use std::{
     path::PathBuf,
     process::{ExitStatus, Stdio},
     sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -16,9 +17,14 @@ use tokio::{
 };
 use tonic::transport::Endpoint;
 
-use super::{ledger::Client, process::peak_memory_of};
+use super::{
+    ledger::Client,
+    metrics::Page,
+    process::{files_of, memory_of, peak_memory_of, processor_time_of, threads_of},
+};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_easemob-gateway");
+/// Where it is.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_easemob-gateway");
 
 /// A command of the binary, with no environment but what is added to it.
 pub fn command() -> Command {
@@ -49,8 +55,12 @@ pub struct Binary {
 impl Binary {
     /// Starts the process, and returns when it listens. Its settings have to log at `info` at least.
     pub async fn serve(toml: &str, env: &[(&str, &str)]) -> Self {
+        Self::serve_by(command(), toml, env).await
+    }
+
+    /// The same by another command that runs the binary.
+    pub async fn serve_by(mut command: Command, toml: &str, env: &[(&str, &str)]) -> Self {
         let ports = "[server]\nlisten = '127.0.0.1:0'\noperations_listen = '127.0.0.1:0'\n";
-        let mut command = command();
         command.arg("serve").arg("--config");
         command.arg(settings(&format!("{ports}{toml}")));
         command.envs(env.iter().copied());
@@ -104,6 +114,11 @@ impl Binary {
         super::page(self.operations, "metrics").await.1
     }
 
+    /// The same, read.
+    pub async fn page(&self) -> Page {
+        Page::parse(&self.metrics().await)
+    }
+
     fn pid(&self) -> u32 {
         self.child.id().expect("it runs until it is waited for")
     }
@@ -111,6 +126,26 @@ impl Binary {
     /// The most memory it has had so far, in bytes.
     pub fn peak_memory(&self) -> u64 {
         peak_memory_of(self.pid())
+    }
+
+    /// The memory that it has, in bytes.
+    pub fn memory(&self) -> u64 {
+        memory_of(self.pid())
+    }
+
+    /// How many files it has open.
+    pub fn files(&self) -> usize {
+        files_of(self.pid())
+    }
+
+    /// How many threads it has.
+    pub fn threads(&self) -> u64 {
+        threads_of(self.pid())
+    }
+
+    /// The processor time that it has had so far.
+    pub fn processor_time(&self) -> Duration {
+        processor_time_of(self.pid())
     }
 
     /// Sends SIGTERM.

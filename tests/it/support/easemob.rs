@@ -21,18 +21,20 @@
 //! ([`Easemob::start_tls`]). It runs on threads and blocking sockets, and shares no code with the
 //! gateway or the sandbox, so that a misunderstanding cannot cancel itself out.
 
+mod chance;
 mod connection;
 mod script;
 
 use std::{
     collections::{HashSet, VecDeque},
-    io,
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    fmt, io,
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Condvar, Mutex, Weak},
     thread,
     time::{Duration, Instant},
 };
 
+use fastrand::Rng;
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::{sync::watch, time::timeout};
 
@@ -69,12 +71,15 @@ impl Seen {
         self.sends.iter().map(Received::text).collect()
     }
 
-    /// Those that arrived more than once, but for what was refused.
+    /// Those that arrived more than once, but for what was refused; of files their names.
     pub fn twice(&self) -> Vec<&str> {
         let mut had = HashSet::new();
         let sends = self.sends.iter().filter(|send| !send.refused);
-        let texts = sends.map(Received::text);
-        texts.filter(|text| !had.insert(*text)).collect()
+        let names = sends.map(|send| {
+            let filename = send.body["body"]["filename"].as_str();
+            filename.unwrap_or_else(|| send.text())
+        });
+        names.filter(|name| !had.insert(*name)).collect()
     }
 }
 
@@ -83,6 +88,8 @@ impl Seen {
 pub struct Received {
     /// Number of its connection, from 0.
     pub connection: usize,
+    /// The address that was called.
+    pub to: IpAddr,
     /// When its last byte was read.
     pub at: Instant,
     /// Request line and headers.
@@ -106,19 +113,34 @@ impl Received {
 struct Scripts {
     next: VecDeque<Script>,
     /// When there is no next.
-    always: Script,
+    always: Always,
+}
+
+/// Gives a script for whatever comes.
+struct Always(Box<dyn FnMut() -> Script + Send>);
+
+impl fmt::Debug for Always {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Always")
+    }
+}
+
+impl From<Script> for Always {
+    fn from(script: Script) -> Self {
+        Self(Box::new(move || script.clone()))
+    }
 }
 
 impl Scripts {
     fn new(always: Script) -> Mutex<Self> {
         Mutex::new(Self {
             next: VecDeque::new(),
-            always,
+            always: always.into(),
         })
     }
 
     fn next(&mut self) -> Script {
-        self.next.pop_front().unwrap_or_else(|| self.always.clone())
+        self.next.pop_front().unwrap_or_else(&mut self.always.0)
     }
 }
 
@@ -196,6 +218,7 @@ impl Closed {
             addr: self.addr,
             shared,
             listener: Mutex::new(listener),
+            elsewhere: Mutex::default(),
             crowd: Mutex::default(),
         }
     }
@@ -217,6 +240,8 @@ pub struct Easemob {
     addr: SocketAddr,
     shared: Arc<Shared>,
     listener: Mutex<Arc<TcpListener>>,
+    /// Where else it is to be found.
+    elsewhere: Mutex<Vec<Arc<TcpListener>>>,
     /// What fills the queue while it is deaf.
     crowd: Mutex<Vec<TcpStream>>,
 }
@@ -240,6 +265,22 @@ impl Easemob {
             "http"
         };
         format!("{scheme}://{}", self.addr)
+    }
+
+    /// Also listens on this address, at the same port.
+    pub fn also_at(&self, address: Ipv4Addr) {
+        let other = Closed::at((address, self.addr.port()).into());
+        self.elsewhere
+            .lock()
+            .unwrap()
+            .push(other.listen(&self.shared));
+    }
+
+    /// Its base URL by a name that the gateway looks up.
+    pub fn known_as(&self, host: &str) -> String {
+        let url = format!("http://{host}:{}", self.addr.port());
+        Book::list(&url, &self.book);
+        url
     }
 
     /// What to do with the next message; several calls make a queue.
@@ -269,12 +310,23 @@ impl Easemob {
 
     /// What to do with every message from now on.
     pub fn always_on_send(&self, script: Script) {
-        self.shared.sends.lock().unwrap().always = script;
+        self.shared.sends.lock().unwrap().always = script.into();
     }
 
     /// What to do with every request for a token from now on.
     pub fn always_on_token(&self, script: Script) {
-        self.shared.tokens.lock().unwrap().always = script;
+        self.shared.tokens.lock().unwrap().always = script.into();
+    }
+
+    /// Whatever comes from now on meets what chance has for it.
+    pub fn by_chance(&self, mut rng: Rng) {
+        let mut chance = |scripts: &Mutex<Scripts>, any: fn(&mut Rng) -> Script| {
+            let mut rng = rng.fork();
+            scripts.lock().unwrap().always = Always(Box::new(move || any(&mut rng)));
+        };
+        chance(&self.shared.sends, Script::any_send);
+        chance(&self.shared.uploads, Script::any_upload);
+        chance(&self.shared.tokens, Script::any_token);
     }
 
     /// What has happened so far.
@@ -350,9 +402,14 @@ impl Easemob {
 impl Drop for Easemob {
     fn drop(&mut self) {
         self.down();
+        for listener in self.elsewhere.lock().unwrap().drain(..) {
+            let _ = SockRef::from(&*listener).shutdown(std::net::Shutdown::Both);
+        }
         self.hear();
-        if !thread::panicking() {
-            self.book.check(&self.seen());
+        match self.book.check(&self.seen()) {
+            // The test has failed for another cause already.
+            Err(broken) if thread::panicking() => eprintln!("and the ledger says: {broken}"),
+            checked => checked.unwrap(),
         }
     }
 }

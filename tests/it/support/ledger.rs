@@ -12,12 +12,16 @@ use std::{
 };
 
 use easemob_gateway::proto::{
-    SendMessageRequest, SendMessageResponse, SendState,
+    SendFailure, SendMessageRequest, SendMessageResponse, SendMessagesRequest,
+    SendMessagesResponse, SendState,
     message::{Content, Target},
     messaging_service_client::MessagingServiceClient,
+    send_messages_response::Result as Answer,
 };
+use tokio_stream::{Stream, StreamExt};
 use tonic::{
-    IntoRequest, Request, Response, Status, codec::CompressionEncoding, transport::Channel,
+    IntoRequest, Request, Response, Status, Streaming, codec::CompressionEncoding,
+    transport::Channel,
 };
 
 use super::{easemob::Seen, request::verdict};
@@ -53,10 +57,15 @@ impl Book {
     /// A new one for the Easemob at this URL.
     pub fn open(url: &str) -> Arc<Self> {
         let book = Arc::new(Self::default());
+        Self::list(url, &book);
+        book
+    }
+
+    /// Has it found at this URL.
+    pub fn list(url: &str, book: &Arc<Self>) {
         let mut books = BOOKS.lock().unwrap();
         books.retain(|(_, book)| book.strong_count() > 0);
-        books.push((url.to_owned(), Arc::downgrade(&book)));
-        book
+        books.push((url.to_owned(), Arc::downgrade(book)));
     }
 
     fn at(url: &str) -> Option<Arc<Self>> {
@@ -79,8 +88,8 @@ impl Book {
         self.0.lock().unwrap()[call].told = Some(told);
     }
 
-    /// Checks the rule.
-    pub fn check(&self, seen: &Seen) {
+    /// Checks the rule. An error says how it is broken.
+    pub fn check(&self, seen: &Seen) -> Result<(), String> {
         let mut has: HashMap<(&str, String), usize> = HashMap::new();
         for send in seen.sends.iter().filter(|send| !send.refused) {
             for to in send.body["to"].as_array().into_iter().flatten() {
@@ -97,15 +106,17 @@ impl Book {
         }
         for (message, Bounds { least, most }) in may_have {
             let has = has.get(&message).copied().unwrap_or_default();
-            assert!(
-                (least..=most).contains(&has),
-                "{message:?} arrived {has} times, and callers were told {least} to {most}: {:#?}",
-                calls
+            if !(least..=most).contains(&has) {
+                let about = calls
                     .iter()
-                    .filter(|call| text_of(&call.request) == message.0)
-                    .collect::<Vec<_>>()
-            );
+                    .filter(|call| text_of(&call.request) == message.0);
+                return Err(format!(
+                    "{message:?} arrived {has} times, and callers were told {least} to {most}: {:#?}",
+                    about.collect::<Vec<_>>()
+                ));
+            }
         }
+        Ok(())
     }
 }
 
@@ -142,15 +153,19 @@ fn text_of(request: &SendMessageRequest) -> &str {
     }
 }
 
-/// What was told of each recipient: of each once.
-fn told(call: &Call) -> Vec<(String, Bounds)> {
-    let message = call.request.message.as_ref();
-    let recipients = match message.and_then(|message| message.target.clone()) {
+fn recipients(request: &SendMessageRequest) -> Vec<String> {
+    let message = request.message.as_ref();
+    match message.and_then(|message| message.target.clone()) {
         Some(Target::Users(users)) => users.user_ids,
         Some(Target::Groups(groups)) => groups.group_ids,
         Some(Target::Chatrooms(rooms)) => rooms.chatroom_ids,
         None => Vec::new(),
-    };
+    }
+}
+
+/// What was told of each recipient: of each once.
+fn told(call: &Call) -> Vec<(String, Bounds)> {
+    let recipients = recipients(&call.request);
     let response = match &call.told {
         Some(Ok(response)) => response,
         Some(Err(status)) if !status.details().is_empty() => {
@@ -178,7 +193,7 @@ fn told(call: &Call) -> Vec<(String, Bounds)> {
     told
 }
 
-/// The generated client, which notes what `SendMessage` tells.
+/// The generated client, which notes what `SendMessage` and `SendMessages` tell.
 #[derive(Debug, Clone)]
 pub struct Client {
     inner: MessagingServiceClient<Channel>,
@@ -216,18 +231,99 @@ impl Client {
         request: impl IntoRequest<SendMessageRequest>,
     ) -> Result<Response<SendMessageResponse>, Status> {
         let request: Request<SendMessageRequest> = request.into_request();
-        let app = &request.get_ref().app;
-        let is = |name: &str| app.is_empty() || name.is_empty() || name == app;
-        let mut of_app = self.books.iter().filter(|(name, _)| is(name));
-        let Some((_, book)) = of_app.next() else {
-            return self.inner.send_message(request).await;
-        };
-        let (book, memory) = (Arc::clone(book), Arc::clone(&self.memory));
-        let call = book.ask(&memory, request.get_ref());
+        let asked = Asked::note(&self.books, &self.memory, request.get_ref());
         let result = self.inner.send_message(request).await;
-        let told = result.as_ref().map(|response| response.get_ref().clone());
-        book.tell(call, told.map_err(Clone::clone));
+        if let Some(asked) = asked {
+            let told = result.as_ref().map(|response| response.get_ref().clone());
+            asked.tell(told.map_err(Clone::clone));
+        }
         result
+    }
+
+    /// Requests are told apart by their correlation IDs: of two that are under way with the same one, nothing is known.
+    pub async fn send_messages<S>(&mut self, requests: S) -> Result<Response<Answers>, Status>
+    where
+        S: Stream<Item = SendMessagesRequest> + Send + 'static,
+    {
+        let asked = Arc::new(Mutex::new(HashMap::new()));
+        let (books, memory, notes) = (
+            self.books.clone(),
+            Arc::clone(&self.memory),
+            Arc::clone(&asked),
+        );
+        let requests = requests.map(move |one| {
+            if let Some(request) = &one.request {
+                let asked = Asked::note(&books, &memory, request);
+                let mut notes = notes.lock().unwrap();
+                let of_id: &mut Vec<_> = notes.entry(one.correlation_id.clone()).or_default();
+                of_id.extend(asked);
+            }
+            one
+        });
+        let answers = self.inner.send_messages(requests).await?;
+        Ok(answers.map(|answers| Answers { answers, asked }))
+    }
+}
+
+/// A call that is written down, and not told yet.
+#[derive(Debug)]
+struct Asked {
+    book: Arc<Book>,
+    call: usize,
+    recipients: Vec<String>,
+}
+
+impl Asked {
+    /// None where no scripted Easemob is behind the app.
+    fn note(
+        books: &[(String, Arc<Book>)],
+        memory: &Arc<str>,
+        request: &SendMessageRequest,
+    ) -> Option<Self> {
+        let app = &request.app;
+        let is = |name: &str| app.is_empty() || name.is_empty() || name == app;
+        let (_, book) = books.iter().find(|(name, _)| is(name))?;
+        Some(Self {
+            book: Arc::clone(book),
+            call: book.ask(memory, request),
+            recipients: recipients(request),
+        })
+    }
+
+    fn tell(self, told: Result<SendMessageResponse, Status>) {
+        self.book.tell(self.call, told);
+    }
+}
+
+/// The answers on a stream, written down as they are read.
+#[derive(Debug)]
+pub struct Answers {
+    answers: Streaming<SendMessagesResponse>,
+    asked: Arc<Mutex<HashMap<String, Vec<Asked>>>>,
+}
+
+impl Answers {
+    pub async fn message(&mut self) -> Result<Option<SendMessagesResponse>, Status> {
+        let next = self.answers.message().await?;
+        if let Some(answer) = &next {
+            let mut asked = self.asked.lock().unwrap();
+            let of_id = asked.remove(&answer.correlation_id).unwrap_or_default();
+            if let Ok([asked]) = <[Asked; 1]>::try_from(of_id) {
+                let told = match answer.result.clone().expect("a result") {
+                    Answer::Response(response) => response,
+                    // It lists nobody, and means all.
+                    Answer::Failure(failure) => SendMessageResponse {
+                        failures: vec![SendFailure {
+                            recipients: asked.recipients.clone(),
+                            ..failure
+                        }],
+                        ..Default::default()
+                    },
+                };
+                asked.tell(Ok(told));
+            }
+        }
+        Ok(next)
     }
 }
 

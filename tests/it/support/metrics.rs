@@ -1,6 +1,6 @@
 //! A page of metrics, as Prometheus reads it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{gateway::TestGateway, soon};
 
@@ -34,6 +34,11 @@ impl Page {
             (series.to_owned(), value.parse().expect("a number"))
         });
         Self(series.collect())
+    }
+
+    /// Which series there are.
+    pub fn series(&self) -> BTreeSet<&str> {
+        self.0.keys().map(String::as_str).collect()
     }
 
     /// The sum of a metric's series that have all these labels; none if there is no such series.

@@ -3,6 +3,7 @@
 pub mod binary;
 pub mod easemob;
 pub mod gateway;
+pub mod hosts;
 pub mod http2;
 pub mod ledger;
 pub mod metrics;

@@ -165,35 +165,53 @@ impl Process {
 
     /// The processor time it has had so far.
     pub fn processor_time(&self) -> Duration {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
-        // After the name, which may have spaces in it; user and system time are fields 14 and 15.
-        let fields: Vec<_> = stat
-            .rsplit(')')
-            .next()
-            .unwrap()
-            .split_whitespace()
-            .collect();
-        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-        Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
+        processor_time_of(self.pid())
     }
 
     /// How many files it has open.
     pub fn files(&self) -> usize {
-        fs::read_dir(format!("/proc/{}/fd", self.pid()))
-            .unwrap()
-            .count()
+        files_of(self.pid())
     }
+}
+
+/// The processor time that a process has had so far.
+pub fn processor_time_of(pid: u32) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    // After the name, which may have spaces in it; user and system time are fields 14 and 15.
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    let fields: Vec<_> = fields.split_whitespace().collect();
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
 }
 
 /// The most memory that a process has had so far, in bytes.
 pub fn peak_memory_of(pid: u32) -> u64 {
+    status_of(pid, "VmHWM") * 1024
+}
+
+/// The memory that a process has, in bytes.
+pub fn memory_of(pid: u32) -> u64 {
+    status_of(pid, "VmRSS") * 1024
+}
+
+/// How many threads a process has.
+pub fn threads_of(pid: u32) -> u64 {
+    status_of(pid, "Threads")
+}
+
+/// How many files a process has open.
+pub fn files_of(pid: u32) -> usize {
+    let files = fs::read_dir(format!("/proc/{pid}/fd"));
+    files.unwrap().count()
+}
+
+/// A number that the kernel tells of a process; of memory in KiB.
+fn status_of(pid: u32, what: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .unwrap();
-    let kib: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
-    kib * 1024
+    let mut lines = status.lines();
+    let line = lines.find_map(|line| line.strip_prefix(what)?.strip_prefix(':'));
+    let value = line.expect(what).trim().trim_end_matches(" kB");
+    value.parse().unwrap()
 }
 
 async fn next_word(lines: &mut tokio::io::Lines<BufReader<ChildStdout>>, key: &str) -> String {

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{Shutdown, TcpStream},
+    net::{IpAddr, Shutdown, TcpStream},
     sync::{Arc, atomic::Ordering},
     thread,
     time::Instant,
@@ -49,6 +49,7 @@ impl From<io::Error> for Over {
 struct Connection<'a> {
     shared: &'a Shared,
     number: usize,
+    to: IpAddr,
     socket: Arc<TcpStream>,
     stream: Box<dyn Stream>,
     /// Read, and not yet part of a request that is done with.
@@ -72,6 +73,7 @@ pub(super) fn serve(shared: &Shared, number: usize, socket: Arc<TcpStream>) {
     let mut connection = Connection {
         shared,
         number,
+        to: socket.local_addr().unwrap().ip(),
         socket,
         stream,
         buffer: Vec::new(),
@@ -217,6 +219,7 @@ impl Connection<'_> {
             let head = String::from_utf8_lossy(head).into_owned();
             Received {
                 connection: self.number,
+                to: self.to,
                 at: Instant::now(),
                 body: serde_json::from_slice(body).unwrap_or_default(),
                 bytes: match is_chunked(&head) {
