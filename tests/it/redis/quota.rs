@@ -340,9 +340,10 @@ async fn without_redis_replicas_go_on_within_the_quota_and_come_back() {
         let second = Duration::from_secs(1);
         let without = between(back_at - 2 * second, back_at);
         println!("worst second {worst}, {without} in two seconds without Redis");
-        // A Redis that was killed has forgotten all, and is told again: on a busy machine not always before it
-        // grants anew. What that may cost is documented; see the next test.
-        let most = if frozen || soak() { limit } else { 2 * limit };
+        // A Redis that was killed comes back with nothing, and grants all of the quota to the replicas that are back. Those that
+        // find it later, as on a busy machine, use their shares until then: one cut off is a documented hole.
+        let shares = limit / 3 * 2;
+        let most = if frozen || soak() { limit } else { limit + shares };
         assert!(worst <= most, "{worst} in one second");
         assert!(without > 0, "nothing goes without Redis");
         let after = between(back_at + 4 * second, back_at + 5 * second);
