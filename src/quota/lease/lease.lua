@@ -273,13 +273,15 @@ if #hopes > 0 then
     local charge = step <= in_time and waits or go
     spare[step] = spare[step] - (step < STEPS and charge or go - at_once)
   end
+  -- Not all of a later window is told: whole calls do not fill it, and it is newcomers that use the rest.
+  local margin = math.floor(limit.m / 32)
   for i = 1, #hopes, 12 do
     local c, m, needs = struct.unpack('>I4I4I4', hopes, i)
     -- The first step with enough for a window from then; what is more than a window's goes after it.
     local step, checked, more = 0, 0, math.max(0, needs - all)
     needs = needs - more
     while checked < step + STEPS and step <= AHEAD - STEPS do
-      if spare[checked] < needs then
+      if spare[checked] < needs + (step > 0 and margin or 0) then
         step = checked + 1
       end
       checked = checked + 1
@@ -310,7 +312,9 @@ if met == #sizes and protected == 0 then
   for _, name in ipairs({ 'm', 'c' }) do
     local spare = math.floor((left[name] - granted[name]) / (4 * live))
     local kept = math.max(0, available[name] + granted[name] - (name == 'm' and sum or count))
-    granted[name] = granted[name] + math.max(0, math.min(reserve[name] - kept, spare))
+    -- Nothing of what somebody was told to come back for.
+    local free = name == 'm' and limit.m > 0 and math.min(spare, math.floor(open / live)) or spare
+    granted[name] = granted[name] + math.max(0, math.min(reserve[name] - kept, free))
   end
 end
 left.m = left.m - granted.m

@@ -253,4 +253,7 @@ async fn six_processes_use_a_seconds_quota_and_no_more() {
     fleet.print(worst, used, 60);
     assert!(worst <= 60, "{worst} in a second");
     assert!(used > 0, "nothing goes");
+    if soak() {
+        fleet.assert_true_to_its_word();
+    }
 }

@@ -343,7 +343,11 @@ async fn without_redis_replicas_go_on_within_the_quota_and_come_back() {
         // A Redis that was killed comes back with nothing, and grants all of the quota to the replicas that are back. Those that
         // find it later, as on a busy machine, use their shares until then: one cut off is a documented hole.
         let shares = limit / 3 * 2;
-        let most = if frozen || soak() { limit } else { limit + shares };
+        let most = if frozen || soak() {
+            limit
+        } else {
+            limit + shares
+        };
         assert!(worst <= most, "{worst} in one second");
         assert!(without > 0, "nothing goes without Redis");
         let after = between(back_at + 4 * second, back_at + 5 * second);
