@@ -281,7 +281,7 @@ if #hopes > 0 then
     local step, checked, more = 0, 0, math.max(0, needs - all)
     needs = needs - more
     while checked < step + STEPS and step <= AHEAD - STEPS do
-      if spare[checked] < needs + (step > 0 and margin or 0) then
+      if spare[checked] < math.min(all, needs + (step > 0 and margin or 0)) then
         step = checked + 1
       end
       checked = checked + 1

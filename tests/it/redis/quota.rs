@@ -250,6 +250,46 @@ async fn six_replicas_use_a_seconds_quota_with_small_messages() {
     assert!(used >= if soak() { 88 } else { 20 }, "{used} %");
 }
 
+/// O4 among replicas: what needs all of a quota is told when all of it is free, and goes then.
+#[tokio::test]
+async fn a_message_of_the_whole_quota_is_told_when_all_of_it_is_free() {
+    let redis = Redis::start().await;
+    let limit = 40;
+    let quota = Quota {
+        chatrooms: TargetQuota {
+            calls_per_second: 0,
+            messages_per_second: limit,
+        },
+        ..Quota::default()
+    };
+    let fleet = fleet(&redis, 2, &quota);
+    let [(one, _), (other, _)] = &fleet[..] else {
+        unreachable!("two replicas");
+    };
+    let asker = Asker {
+        name: "billing".into(),
+        weight: 1,
+    };
+    let now = tokio::time::Instant::now;
+    let in_time = now() + Duration::from_secs(5);
+    let first = one.admit(Kind::Chatrooms, &asker, &[1], in_time).await;
+    drop(first.unwrap().turn(1, None).await);
+    let whole = [u64::from(limit)];
+    // Only on a machine so slow that the second is over it is admitted.
+    let refused = other.admit(Kind::Chatrooms, &asker, &whole, now()).await;
+    if let Err(refusal) = refused {
+        let Refusal::TooLate { retry_after, .. } = refusal else {
+            panic!("{refusal:?}");
+        };
+        let wait = retry_after.expect("waiting helps");
+        assert!(wait <= Duration::from_millis(1_100), "{wait:?}");
+        sleep(wait).await;
+        let whole = other.admit(Kind::Chatrooms, &asker, &whole, now()).await;
+        let whole = whole.unwrap();
+        soon("it has its turn", whole.turn(limit.into(), None)).await;
+    }
+}
+
 /// At full rate a send costs few questions: each tells and asks for several.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn at_full_rate_a_question_serves_many_sends() {
