@@ -9,14 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use easemob_gateway::{app::CredentialKind, store};
+use easemob_gateway::{app::CredentialKind, proto::SendMessageRequest, store};
 use tokio::task::JoinSet;
 use tonic::Request;
 
 use super::{in_doubt, refusal, replica, says, send};
 use crate::support::{
     binary::Binary,
-    easemob::{Easemob, Gate, Script},
+    easemob::{Easemob, Gate, Script, Seen},
     gateway::Setup,
     metrics::Page,
     redis::Redis,
@@ -32,6 +32,8 @@ enum Stage {
     Claimed,
     /// There is a token, and another send has the only place.
     Turn,
+    /// One attempt may have sent, and the next one waits for the only place.
+    InDoubt,
     /// Dispatched; the connection is neither made nor refused.
     Dispatched,
     /// Connected; Easemob says nothing in the handshake, and no byte of the request can go out.
@@ -45,11 +47,12 @@ enum Stage {
 }
 
 impl Stage {
-    /// What Redis has of the one recipient: nothing, or claimed, dispatched, accepted.
+    /// What Redis has of the one recipient: nothing, or claimed, claimed again after a doubt, dispatched, accepted.
     fn record(self) -> Option<&'static str> {
         match self {
             Self::Admitted => None,
             Self::Claimed | Self::Turn => Some("C"),
+            Self::InDoubt => Some("c"),
             Self::Dispatched | Self::Connected | Self::Written | Self::Answered => Some("D"),
             Self::Done => Some("A"),
         }
@@ -62,6 +65,8 @@ struct Around {
     redis: Redis,
     /// What Easemob waits for.
     gate: Gate,
+    /// The same, before it loses an attempt.
+    loses: Gate,
     /// Takes connections, and says nothing.
     mute: TcpListener,
 }
@@ -72,6 +77,7 @@ impl Around {
             easemob: Easemob::start(),
             redis: Redis::start().await,
             gate: Gate::default(),
+            loses: Gate::default(),
             mute: TcpListener::bind("127.0.0.1:0").unwrap(),
         }
     }
@@ -127,12 +133,13 @@ impl Around {
             Stage::Claimed => self.easemob.on_token(wait().give_token()),
             Stage::Turn => {
                 self.easemob.on_send(wait().accept());
-                let client = binary.client().await;
-                tokio::spawn(async move { send(&client, says("", "in its place")).await });
-                let there = self
-                    .easemob
-                    .until("it is there", |seen| seen.texts().contains(&"in its place"));
-                there.await;
+                self.take_its_place(binary).await;
+                self.has("in its place").await;
+            }
+            Stage::InDoubt => {
+                self.easemob
+                    .on_send(Script::read().wait(&self.loses).reset());
+                self.easemob.on_send(wait().accept());
             }
             Stage::Dispatched => self.easemob.black_hole(),
             Stage::Connected | Stage::Done => {}
@@ -157,8 +164,14 @@ impl Around {
                 connection = Some(soon("it connects", accepted).await.unwrap().0);
             }
             Stage::Written | Stage::Answered => {
-                let there = |seen: &crate::support::easemob::Seen| seen.texts().contains(&"once");
-                self.easemob.until("it is there", there).await;
+                self.has("once").await;
+            }
+            Stage::InDoubt => {
+                self.has("once").await;
+                self.take_its_place(binary).await;
+                shows(binary, "easemob_gateway_queue_active", &[]).await;
+                self.loses.open();
+                self.has("in its place").await;
             }
         }
         if let Some(state) = stage.record() {
@@ -171,6 +184,18 @@ impl Around {
             shows(binary, calls, &[("endpoint", "users")]).await;
         }
         connection
+    }
+
+    /// Another send, which has the only place as soon as it is free.
+    async fn take_its_place(&self, binary: &Binary) {
+        let client = binary.client().await;
+        tokio::spawn(async move { send(&client, says("", "in its place")).await });
+    }
+
+    /// Waits until Easemob has this text.
+    async fn has(&self, text: &str) {
+        let has = |seen: &Seen| seen.texts().contains(&text);
+        self.easemob.until(text, has).await;
     }
 
     /// Waits until Redis has this state of the one record that there is.
@@ -224,7 +249,10 @@ async fn killed_at(stage: Stage) {
     around.hold(stage, &binary).await;
     let client = binary.client().await;
     let first = tokio::spawn(async move {
-        let mut request = Request::new(says("1", "once"));
+        let mut request = Request::new(SendMessageRequest {
+            resend_maybe_sent: stage == Stage::InDoubt,
+            ..says("1", "once")
+        });
         request.set_timeout(Duration::from_secs(60));
         client.clone().send_message(request).await
     });
@@ -258,7 +286,7 @@ async fn killed_at(stage: Stage) {
             around.mute.set_nonblocking(true).unwrap();
             around.mute.accept().unwrap_err();
         }
-        Stage::Written => {
+        Stage::InDoubt | Stage::Written => {
             assert_eq!(refusal(repeat), in_doubt(), "{stage:?}");
             assert_eq!(sent, 1, "{stage:?}");
         }
@@ -287,6 +315,7 @@ async fn a_replica_that_is_killed_at_any_stage_leaves_what_its_repeat_makes_good
         Stage::Admitted,
         Stage::Claimed,
         Stage::Turn,
+        Stage::InDoubt,
         Stage::Dispatched,
         Stage::Connected,
         Stage::Written,
