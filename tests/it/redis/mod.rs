@@ -3,6 +3,7 @@
 
 mod away;
 mod deployed;
+mod fair;
 mod killed;
 mod processes;
 mod quota;

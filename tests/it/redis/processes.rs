@@ -113,12 +113,13 @@ impl Fleet {
         (count(&self.told.admitted), count(&self.told.returned))
     }
 
-    /// Who came back when told was admitted, nearly always.
+    /// Who came back when told was admitted, but for so few in a hundred.
     #[track_caller]
-    fn assert_true_to_its_word(&self) {
+    fn assert_true_to_its_word(&self, but_for: usize) {
         let (admitted, returned) = self.returned();
         assert!(returned >= 50, "{returned} came back");
-        assert!(admitted * 100 >= returned * 95, "{admitted} of {returned}");
+        let least = returned * (100 - but_for);
+        assert!(admitted * 100 >= least, "{admitted} of {returned}");
     }
 }
 
@@ -228,7 +229,7 @@ async fn six_processes_use_a_minutes_quota_and_no_more() {
     assert!(worst <= 6_000, "{worst} in a minute");
     assert!(used >= 950, "{used} per mille");
     if soak() {
-        fleet.assert_true_to_its_word();
+        fleet.assert_true_to_its_word(5);
     }
 }
 
@@ -254,6 +255,7 @@ async fn six_processes_use_a_seconds_quota_and_no_more() {
     assert!(worst <= 60, "{worst} in a second");
     assert!(used > 0, "nothing goes");
     if soak() {
-        fleet.assert_true_to_its_word();
+        // The time that a call takes is a good part of a second, and known only once it has ended.
+        fleet.assert_true_to_its_word(10);
     }
 }

@@ -16,10 +16,10 @@ use tokio::{runtime::Handle, task::JoinSet, time::sleep};
 use crate::support::{redis::Redis, slow_way::SlowWay, soak, soon};
 
 /// What arrived at Easemob, by its own clock: when, from which replica, how many messages.
-type Ledger = Arc<Mutex<Vec<(Instant, usize, u64)>>>;
+pub(super) type Ledger = Arc<Mutex<Vec<(Instant, usize, u64)>>>;
 
 /// The replicas of a fleet, each with its own way to Redis.
-fn fleet(redis: &Redis, size: usize, quota: &Quota) -> Vec<(Arc<Quotas>, Arc<Link>)> {
+pub(super) fn fleet(redis: &Redis, size: usize, quota: &Quota) -> Vec<(Arc<Quotas>, Arc<Link>)> {
     // On a busy machine a good answer takes long, and without it each replica is on its own.
     fleet_that_waits(Duration::from_secs(5), redis, size, quota)
 }
@@ -63,7 +63,7 @@ fn fleet_at(
 }
 
 /// One that always wants to send, and waits as it is told.
-async fn greedy(
+pub(super) async fn greedy(
     quotas: Arc<Quotas>,
     ledger: Ledger,
     replica: usize,
@@ -106,7 +106,7 @@ async fn greedy(
 }
 
 /// The most that any window of Easemob's clock has.
-fn worst(ledger: &Ledger, window: Duration) -> u64 {
+pub(super) fn worst(ledger: &Ledger, window: Duration) -> u64 {
     let mut arrivals = ledger.lock().unwrap().clone();
     arrivals.sort_unstable();
     let (mut first, mut sum, mut worst) = (0, 0, 0);
@@ -121,7 +121,7 @@ fn worst(ledger: &Ledger, window: Duration) -> u64 {
     worst
 }
 
-fn sum(ledger: &Ledger) -> u64 {
+pub(super) fn sum(ledger: &Ledger) -> u64 {
     ledger
         .lock()
         .unwrap()
