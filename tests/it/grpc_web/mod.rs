@@ -107,11 +107,16 @@ impl Heard {
 }
 
 async fn hear(request: RequestBuilder) -> Heard {
-    let answer = soon("an answer", request.send()).await.unwrap();
+    try_hear(request).await.unwrap()
+}
+
+/// None of it, where the connection ended while the page was still writing.
+async fn try_hear(request: RequestBuilder) -> reqwest::Result<Heard> {
+    let answer = soon("an answer", request.send()).await?;
     assert_eq!(answer.status(), 200);
     let headers = answer.headers().clone();
-    let body = soon("its end", answer.bytes()).await.unwrap();
-    told(headers, body)
+    let body = soon("its end", answer.bytes()).await?;
+    Ok(told(headers, body))
 }
 
 /// The status is in the last frame, or in the headers where there is none.

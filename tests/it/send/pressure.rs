@@ -81,7 +81,11 @@ async fn an_app_that_asks_for_ten_times_its_quota_has_all_of_it_and_another_all_
             60,
         ),
     };
-    let toml = two_apps(&easemob, quota);
+    // More of them wait than one connection may have calls: the others would wait on the caller's side.
+    let toml = format!(
+        "[server.http2]\nmax_concurrent_streams = 1000\n{}",
+        two_apps(&easemob, quota)
+    );
     let binary = Binary::serve(&toml, &[("SECRET", "sandbox-client-secret")]).await;
     let second = Duration::from_secs(1);
     let alone = {
