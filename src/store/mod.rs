@@ -78,6 +78,8 @@ pub enum Begun {
 pub struct Claim {
     key: Key,
     owner: u64,
+    /// Where a store in memory has its record.
+    place: u32,
 }
 
 /// Another run that is under way.

@@ -3,6 +3,7 @@
 
 mod compact;
 mod entry;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -15,18 +16,21 @@ use std::{
     time::Duration,
 };
 
-use hashlink::{LinkedHashMap, linked_hash_map::Entry as Slot};
 use tokio::time::Instant;
 
-use self::entry::Entry;
+use self::{
+    entry::Entry,
+    table::{Place, Table},
+};
 use super::{Begin, Begun, Claim, Config, Error, Key, Running, Settlement, StoredFile};
 use crate::media::Section;
 
 /// Locks: enough that cores do not meet at one.
 const SHARDS: usize = 16;
-/// What the map takes for a record beside its value: its key, two links, at worst 21 bytes of the index
-/// (it doubles when it is 7/8 full), and what the allocator adds.
-const OVERHEAD: usize = 16 + 16 + 21 + 8;
+
+/// How much longer than it has to a record is remembered, so that what happens under it within this time leaves it where
+/// it stands in the order: a request that takes less is moved about but once.
+const SLACK: Ms = 1_000;
 
 /// Milliseconds since the store was made.
 type Ms = u64;
@@ -55,9 +59,11 @@ struct Bytes(AtomicUsize);
 #[derive(Debug, Default)]
 struct Records {
     // The longest unused comes first: all are kept for the same time.
-    map: LinkedHashMap<Key, Entry>,
+    table: Table<Entry>,
     /// How many runs there have been: each has a number of its own among those of its key.
     runs: u64,
+    /// Before this, nothing has had its time.
+    none_expires_before: Ms,
 }
 
 /// How much is remembered.
@@ -100,24 +106,27 @@ impl Memory {
         let records = &mut *records;
         self.expire(records, now);
         records.runs += 1;
-        let claim = Claim {
+        let claim = |place| Claim {
             key: begin.key,
             owner: records.runs,
+            place,
         };
-        let mut slot = match records.map.entry(begin.key) {
-            Slot::Occupied(slot) => slot,
-            Slot::Vacant(slot) => {
-                let Some(fingerprint) = begin.fingerprints.first() else {
-                    return Some(Begun::Reused);
-                };
-                let mut entry = Entry::new(*fingerprint, begin, claim.owner, until);
-                entry.expires = now + self.ttl;
-                self.take(bytes(&entry))?;
-                slot.insert(entry);
-                return Some(Begun::New(claim));
+        let Some(place) = records.table.find(&begin.key) else {
+            let Some(fingerprint) = begin.fingerprints.first() else {
+                return Some(Begun::Reused);
+            };
+            let mut entry = Entry::new(*fingerprint, begin, records.runs, until);
+            entry.expires = now + self.ttl + SLACK;
+            let bytes = bytes(&entry);
+            self.take(bytes)?;
+            let place = records.table.insert(begin.key, entry);
+            if place.is_none() {
+                self.give_back(bytes);
             }
+            return place.map(|place| Begun::New(claim(place)));
         };
-        let entry = slot.get_mut();
+        let claim = claim(place);
+        let entry = records.table.get(place)?;
         let fits = begin.fingerprints.contains(&entry.fingerprint);
         if !fits || entry.recipients() != begin.recipients {
             return Some(Begun::Reused);
@@ -130,7 +139,6 @@ impl Memory {
             };
             return Some(Begun::Running(running, Box::new(entry.record())));
         }
-        entry.expires = now + self.ttl;
         let begun = self.change(entry, |entry| {
             let claimed = entry.claim(claim.owner, until, begin);
             match claimed {
@@ -138,7 +146,7 @@ impl Memory {
                 false => Begun::Settled(Box::new(entry.record())),
             }
         });
-        slot.to_back();
+        self.keep(records, place, now);
         Some(begun)
     }
 
@@ -181,7 +189,7 @@ impl Memory {
 
     /// How much is remembered.
     pub fn usage(&self) -> Usage {
-        let records = self.shards.iter().map(|shard| lock(shard).map.len());
+        let records = self.shards.iter().map(|shard| lock(shard).table.len());
         Usage {
             records: records.sum(),
             bytes: self.bytes.0.load(Ordering::Relaxed),
@@ -193,19 +201,20 @@ impl Memory {
     fn under_way<T>(&self, claim: Claim, change: impl FnOnce(&mut Entry, Ms) -> T) -> Option<T> {
         let now = self.now();
         let mut records = self.shard(&claim.key);
-        let entry = records.map.get_mut(&claim.key)?;
-        Some(change(entry, now))
+        let place = records.table.find_at(claim.place, &claim.key)?;
+        Some(change(records.table.get(place)?, now))
     }
 
     /// Changes the record of a claim, and lets it go if nothing is left in it.
     fn with<T>(&self, claim: Claim, change: impl FnOnce(&mut Entry, Ms) -> T) -> Option<T> {
         let now = self.now();
         let mut records = self.shard(&claim.key);
-        let entry = records.map.to_back(&claim.key)?;
-        entry.expires = now + self.ttl;
+        let place = records.table.find_at(claim.place, &claim.key)?;
+        self.keep(&mut records, place, now);
+        let entry = records.table.get(place)?;
         let changed = self.change(entry, |entry| change(entry, now));
         if entry.is_blank() {
-            self.remove(&mut records, &claim.key);
+            self.remove(&mut records, place);
         }
         Some(changed)
     }
@@ -215,10 +224,11 @@ impl Memory {
         let changed = change(entry);
         let after = bytes(entry);
         // What becomes of a message that was sent is noted in any case: the bound holds for new ones.
-        let bytes = &self.bytes.0;
         match after.cmp(&before) {
-            cmp::Ordering::Greater => drop(bytes.fetch_add(after - before, Ordering::Relaxed)),
-            cmp::Ordering::Less => drop(bytes.fetch_sub(before - after, Ordering::Relaxed)),
+            cmp::Ordering::Greater => {
+                self.bytes.0.fetch_add(after - before, Ordering::Relaxed);
+            }
+            cmp::Ordering::Less => self.give_back(before - after),
             cmp::Ordering::Equal => {}
         }
         changed
@@ -228,28 +238,47 @@ impl Memory {
     fn take(&self, bytes: usize) -> Option<()> {
         let taken = self.bytes.0.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if taken > self.max_bytes {
-            self.bytes.0.fetch_sub(bytes, Ordering::Relaxed);
+            self.give_back(bytes);
             return None;
         }
         Some(())
     }
 
+    fn give_back(&self, bytes: usize) {
+        self.bytes.0.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Remembers a record from now on for as long as any, and keeps all in the order in which they go.
+    fn keep(&self, records: &mut Records, place: Place, now: Ms) {
+        if let Some(entry) = records.table.get(place)
+            && entry.expires < now + self.ttl
+        {
+            entry.expires = now + self.ttl + SLACK;
+            records.table.renew(place);
+        }
+    }
+
     /// Lets go whatever has had its time. Each record goes once, so it costs each as much.
     fn expire(&self, records: &mut Records, now: Ms) {
-        while let Some((key, entry)) = records.map.front()
+        if now < records.none_expires_before {
+            return;
+        }
+        while let Some((place, entry)) = records.table.oldest()
             && entry.expires <= now
         {
-            let key = *key;
             if !entry.has_run() {
-                self.remove(records, &key);
-            } else if let Some(entry) = records.map.to_back(&key) {
-                // The time counts from its end, also where the run died and told nobody.
-                if entry.runs_until(now).is_none() {
-                    self.change(entry, Entry::bury);
-                }
-                entry.expires = now + self.ttl;
+                self.remove(records, place);
+                continue;
             }
+            // The time counts from its end, also where the run died and told nobody.
+            if entry.runs_until(now).is_none() {
+                self.change(entry, Entry::bury);
+            }
+            self.keep(records, place, now);
         }
+        // One that comes after this goes later than any that is there.
+        let oldest = records.table.oldest();
+        records.none_expires_before = oldest.map_or(0, |(_, entry)| entry.expires);
     }
 
     fn expire_all(&self, now: Ms) {
@@ -258,16 +287,16 @@ impl Memory {
         }
     }
 
-    fn remove(&self, records: &mut Records, key: &Key) {
-        if let Some(entry) = records.map.remove(key) {
-            self.bytes.0.fetch_sub(bytes(&entry), Ordering::Relaxed);
+    fn remove(&self, records: &mut Records, place: Place) {
+        if let Some(entry) = records.table.remove(place) {
+            self.give_back(bytes(&entry));
         }
     }
 
     fn full(&self, now: Ms) -> Error {
         let oldest = self.shards.iter().filter_map(|shard| {
-            let records = lock(shard);
-            records.map.front().map(|(_, entry)| entry.expires)
+            let mut records = lock(shard);
+            records.table.oldest().map(|(_, entry)| entry.expires)
         });
         let wait = oldest.min().unwrap_or(now + self.ttl).saturating_sub(now);
         Error::Full {
@@ -291,7 +320,7 @@ fn lock(shard: &Shard) -> MutexGuard<'_, Records> {
 }
 
 fn bytes(entry: &Entry) -> usize {
-    OVERHEAD + size_of::<Entry>() + entry.heap_bytes()
+    Table::<Entry>::OVERHEAD + size_of::<Entry>() + entry.heap_bytes()
 }
 
 fn ms(time: Duration) -> Ms {

@@ -85,6 +85,7 @@ impl Redis {
         let claim = Claim {
             key: begin.key,
             owner: self.owners.fetch_add(1, Ordering::Relaxed),
+            place: 0,
         };
         let mut script = self.script(&BEGIN, claim, wire::ms(begin.lease));
         script

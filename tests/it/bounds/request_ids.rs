@@ -21,7 +21,7 @@ use super::{MIB, SECRET, app};
 use crate::support::{binary::Binary, ledger::Client, request::text_to, soak};
 
 /// What a record of a send to one recipient takes, as the documentation says.
-const RECORD: u64 = 133;
+const RECORD: u64 = 116;
 /// What a gateway takes beside its records.
 const BESIDE_RECORDS: u64 = 24 * MIB;
 /// Calls at once on each of the connections.

@@ -25,7 +25,7 @@ async fn requests_with_an_id_are_counted_by_what_is_remembered_of_them() {
     easemob.on_send(Script::read().answer(400, ""));
     easemob.on_send(Script::read().wait(&gate).accept());
     // Room for one.
-    let setup = Setup::at(easemob.url()).store(|store| store.memory_bytes = 250);
+    let setup = Setup::at(easemob.url()).store(|store| store.memory_bytes = 220);
     let gateway = setup.start().await;
     let mut client = gateway.client().await;
     let counted = async |outcome: &'static str, times: f64| {
