@@ -4,6 +4,7 @@ mod audit;
 mod config;
 mod file;
 pub mod key;
+mod last_key;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -16,6 +17,7 @@ use subtle::ConstantTimeEq;
 pub use self::{
     audit::{Audit, Refusal},
     config::{CallerConfig, Config, Mode, Reflection},
+    last_key::LastKey,
 };
 
 /// A service that calls the gateway. Clones share what is known of it.
@@ -139,16 +141,25 @@ fn half(digest: &[u8; 32]) -> &[u8; 16] {
     digest.first_chunk().expect("half of it")
 }
 
-/// Whether two digests are the same, in the same time wherever they differ. By words: a comparison of bytes
-/// costs ten times as much.
-fn is_same(one: &[u8; 32], other: &[u8; 32]) -> bool {
-    let words = |digest: &[u8; 32]| -> [u64; 4] {
-        let (words, _) = digest.as_chunks();
-        std::array::from_fn(|index| u64::from_ne_bytes(words[index]))
+/// Whether two digests, or two keys, are the same, in the same time wherever they differ; only their lengths are no
+/// secret. By words: a comparison of bytes costs ten times as much.
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    let word = |bytes: &[u8; 8]| u64::from_ne_bytes(*bytes);
+    let differ = |(one, other)| word(one) ^ word(other);
+    let words = one.as_chunks().0.iter().zip(other.as_chunks().0);
+    let differing = words.map(differ).fold(0, std::ops::BitOr::bitor);
+    // What is left of a word: with what comes before it, it makes a whole one.
+    let rest = match one.last_chunk().zip(other.last_chunk()) {
+        Some(last) => differ(last),
+        None => {
+            let bytes = one.iter().zip(other);
+            bytes.fold(0, |rest, (one, other)| rest | u64::from(one ^ other))
+        }
     };
-    let both = words(one).into_iter().zip(words(other));
-    let differing = both.fold(0, |differing, (one, other)| differing | (one ^ other));
-    differing.ct_eq(&0).into()
+    (differing | rest).ct_eq(&0).into()
 }
 
 /// Whether an identity is a URI, and no DNS name.
@@ -198,13 +209,17 @@ mod tests {
     }
 
     #[test]
-    fn digests_that_differ_in_one_bit_are_not_the_same() {
+    fn what_differs_in_one_bit_is_not_the_same() {
         let digest = key::sha256(b"key");
-        assert!(is_same(&digest, &digest.clone()));
-        for bit in 0..256 {
-            let mut other = digest;
-            other[bit / 8] ^= 1 << (bit % 8);
-            assert!(!is_same(&digest, &other), "bit {bit}");
+        for length in [0, 1, 8, 13, 32] {
+            let one = &digest[..length];
+            assert!(is_same(one, &digest[..length]));
+            assert!(!is_same(one, &[one, b"x"].concat()));
+            for bit in 0..8 * length {
+                let mut other = one.to_vec();
+                other[bit / 8] ^= 1 << (bit % 8);
+                assert!(!is_same(one, &other), "bit {bit} of {length} bytes");
+            }
         }
     }
 

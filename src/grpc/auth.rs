@@ -3,10 +3,11 @@
 use std::{net::IpAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
-use http::{HeaderMap, header::AUTHORIZATION};
+use http::HeaderValue;
 
+use super::{Peer, layer::is_ours};
 use crate::{
-    caller::{Audit, Caller, Callers, Config, Identity, Mode, Reflection, Refusal, key},
+    caller::{Audit, Caller, Callers, Config, Mode, Reflection, Refusal, key},
     proto::messaging_service_server::SERVICE_NAME,
 };
 
@@ -54,6 +55,9 @@ impl Auth {
     /// Whoever is not known learns nothing, not even which methods there are: what is not named here needs
     /// a caller.
     pub(super) fn rule(&self, path: &str) -> Rule {
+        if is_ours(path) {
+            return Rule::Caller;
+        }
         let service = path.strip_prefix('/').and_then(|path| path.split_once('/'));
         match service.map_or("", |(service, _method)| service) {
             // Probes and load balancers have no keys, and it tells only whether the process is ready.
@@ -73,19 +77,24 @@ impl Auth {
     /// was verified on this very connection: what proxies say in headers of theirs anybody can say.
     pub(super) fn caller(
         &self,
-        headers: &HeaderMap,
-        identity: Option<&Identity>,
+        authorization: Option<&HeaderValue>,
+        peer: &Peer,
     ) -> Result<Caller, Refusal> {
         let callers = self.callers.load();
         match self.mode {
             Mode::None => Ok(Caller::anonymous()),
             Mode::ApiKey => {
-                let key = bearer(headers).ok_or(Refusal::NoKey)?;
+                let header = authorization.ok_or(Refusal::NoKey)?.as_bytes();
+                if let Some(caller) = peer.last_key.of(header, &callers) {
+                    return Ok(caller);
+                }
+                let key = bearer(header).ok_or(Refusal::NoKey)?;
                 let caller = callers.by_key(key).ok_or(Refusal::UnknownKey)?;
+                peer.last_key.was(header, &callers, caller);
                 Ok(caller.clone())
             }
             Mode::Mtls => {
-                let identity = identity.ok_or(Refusal::NoCertificate)?;
+                let identity = peer.identity.as_ref().ok_or(Refusal::NoCertificate)?;
                 let caller = callers.by_identity(identity);
                 Ok(caller.ok_or(Refusal::UnknownCertificate)?.clone())
             }
@@ -115,14 +124,9 @@ impl Auth {
     }
 }
 
-/// The one key of a call. More than one header is nobody's way to send a key.
-fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
-    let value = values.next()?.as_bytes();
-    if values.next().is_some() {
-        return None;
-    }
-    let (scheme, key) = value.split_at_checked("Bearer ".len())?;
+/// The key in a header.
+fn bearer(header: &[u8]) -> Option<&[u8]> {
+    let (scheme, key) = header.split_at_checked("Bearer ".len())?;
     let is_key = scheme.eq_ignore_ascii_case(b"Bearer ")
         && !key.is_empty()
         && key.len() <= key::MAX_BYTES
@@ -133,31 +137,25 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[test]
     fn a_key_is_one_bearer_token() {
-        let key = |values: &[&str]| {
-            let mut headers = HeaderMap::new();
-            for value in values {
-                headers.append(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
-            }
-            bearer(&headers).map(|key| String::from_utf8(key.to_vec()).unwrap())
+        let key = |header: &str| {
+            let key = bearer(header.as_bytes());
+            key.map(|key| String::from_utf8(key.to_vec()).unwrap())
         };
-        assert_eq!(key(&["Bearer egk_1"]).as_deref(), Some("egk_1"));
-        assert_eq!(key(&["bearer egk_1"]).as_deref(), Some("egk_1"));
+        assert_eq!(key("Bearer egk_1").as_deref(), Some("egk_1"));
+        assert_eq!(key("bearer egk_1").as_deref(), Some("egk_1"));
         let long = format!("Bearer {}", "x".repeat(key::MAX_BYTES + 1));
         for wrong in [
-            &[][..],
-            &["egk_1"],
-            &["Basic egk_1"],
-            &["Bearer "],
-            &["Bearer"],
-            &["Bearer a b"],
-            &["Bearer egk_1", "Bearer egk_1"],
-            &[&long],
+            "",
+            "egk_1",
+            "Basic egk_1",
+            "Bearer ",
+            "Bearer",
+            "Bearer a b",
+            &long,
         ] {
             assert_eq!(key(wrong), None, "{wrong:?}");
         }

@@ -4,6 +4,7 @@ mod auth;
 mod language;
 mod layer;
 mod media;
+mod peer;
 pub mod reason;
 mod route;
 mod send;
@@ -20,7 +21,7 @@ use tonic::{
 };
 use tower::Service;
 
-pub use self::{auth::Auth, send_messages::ConnectionEnding, timeout::Timeouts, web::Pages};
+pub use self::{auth::Auth, peer::Peer, timeout::Timeouts, web::Pages};
 use self::{route::Route, status::Problem};
 use crate::{
     app::Apps,

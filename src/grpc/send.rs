@@ -72,8 +72,16 @@ pub(super) fn log(app: &str, failed: &Failed) {
 pub(super) fn noted<T: Clone + Send + Sync + 'static, R>(
     request: &Request<R>,
 ) -> Result<T, Problem> {
-    let noted = request.extensions().get::<T>().cloned();
-    noted.ok_or_else(|| Problem::new(ErrorReason::Internal, "a layer has left out its note"))
+    request
+        .extensions()
+        .get::<T>()
+        .cloned()
+        .ok_or_else(left_out)
+}
+
+/// A request came without what a layer further out is there to note.
+pub(super) fn left_out() -> Problem {
+    Problem::new(ErrorReason::Internal, "a layer has left out its note")
 }
 
 /// The app that a request names, if its caller may use it. Who has proved who it is hears the same whether

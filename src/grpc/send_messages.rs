@@ -10,11 +10,10 @@ use tokio::{
     task::{Id, JoinError, JoinSet},
 };
 use tokio_stream::Stream;
-use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    Messaging, Timeouts, layer,
+    Messaging, Peer, Timeouts, layer,
     send::{noted, send, send_failure},
     status::Problem,
 };
@@ -36,10 +35,6 @@ const MAX_RECIPIENTS: usize = 10_000;
 /// How long a caller is asked to wait for a place.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Cancelled when a connection is to end, so that its streams do.
-#[derive(Debug, Clone, Default)]
-pub struct ConnectionEnding(pub CancellationToken);
-
 /// The answers, as tonic sends them.
 pub(super) type Answers = Pin<Box<dyn Stream<Item = Result<SendMessagesResponse, Status>> + Send>>;
 
@@ -49,12 +44,12 @@ pub(super) fn send_messages(
 ) -> Result<Response<Answers>, Status> {
     let place = Arc::clone(&messaging.streams).try_acquire_owned();
     let place = place.map_err(|_full| overloaded("the gateway has too many streams of sends"))?;
-    let ending: ConnectionEnding = noted(&request)?;
+    let peer: Arc<Peer> = noted(&request)?;
     let many = Many {
         messaging: messaging.clone(),
         caller: noted(&request)?,
         due: Timeouts::deadline_of_transfer(request.metadata().as_ref()),
-        ending: ending.0,
+        peer,
         tasks: JoinSet::new(),
         under_way: HashMap::new(),
         recipients: 0,
@@ -70,7 +65,7 @@ struct Many {
     caller: Caller,
     /// When the caller gives the stream up, where it says.
     due: Option<Deadline>,
-    ending: CancellationToken,
+    peer: Arc<Peer>,
     tasks: JoinSet<Result<proto::SendMessageResponse, Problem>>,
     under_way: HashMap<Id, UnderWay>,
     /// Of all that is under way.
@@ -88,7 +83,7 @@ fn answers(
     mut requests: Streaming<SendMessagesRequest>,
 ) -> impl Stream<Item = Result<SendMessagesResponse, Status>> {
     async_stream::stream! {
-        let ending = many.ending.clone();
+        let peer = Arc::clone(&many.peer);
         let (mut reads, mut ends) = (true, false);
         let mut broken = None;
         // A stream that ends answers what it has read, and tells what arrives meanwhile that it is too late.
@@ -97,7 +92,7 @@ fn answers(
             tokio::select! {
                 biased;
                 Some(answer) = many.next() => yield Ok(answer),
-                () = ending.cancelled(), if !ends => ends = true,
+                () = peer.ending.cancelled(), if !ends => ends = true,
                 request = requests.message(), if reads && has_room => match request {
                     Ok(Some(request)) if ends => yield Ok(refused(request)),
                     Ok(Some(request)) => many.begin(request),

@@ -1,6 +1,7 @@
 //! One connection, from its first byte to its last: handshake, service, GOAWAY.
 
 use std::{
+    cell::RefCell,
     convert::Infallible,
     net::SocketAddr,
     pin::pin,
@@ -24,7 +25,7 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
-use tonic::{body::Body, transport::server::TcpConnectInfo};
+use tonic::body::Body;
 use tower::{Service, ServiceExt};
 use tracing::debug;
 
@@ -35,13 +36,14 @@ use super::{
     request_body::RequestBody,
     tls::Tls,
 };
-use crate::grpc::ConnectionEnding;
 use crate::{
     caller::Identity,
+    grpc::Peer,
     metrics::{Handshake, Handshakes},
 };
 
-/// What answers the requests: in practice tonic's routes below the layers of the gateway.
+/// What answers the requests: in practice tonic's routes below the layers of the gateway. Always ready: nobody asks
+/// whether it is before a call.
 pub trait GrpcService:
     Service<
         http::Request<Body>,
@@ -134,10 +136,6 @@ pub(super) async fn serve<S: GrpcService>(
             return;
         }
     };
-    let connected = TcpConnectInfo {
-        local_addr: socket.local_addr().ok(),
-        remote_addr: Some(peer),
-    };
     let mut place = arrival.place;
     let (io, identity, _permit) = tokio::select! {
         shaken = timeout_at(arrival.handshake_until, handshake(socket, peer, &arrival.port, &rules)) => match shaken {
@@ -165,25 +163,23 @@ pub(super) async fn serve<S: GrpcService>(
     };
     drop(place);
 
-    let ending = ConnectionEnding::default();
-    let told = ending.clone();
+    let known = Arc::new(Peer::new(peer, identity));
+    let told = Arc::clone(&known);
     let noting = move |mut request: http::Request<Body>| {
-        request.extensions_mut().insert(connected.clone());
-        request.extensions_mut().insert(told.clone());
-        if let Some(identity) = &identity {
-            request.extensions_mut().insert(Arc::clone(identity));
-        }
+        request.extensions_mut().insert(Arc::clone(&told));
         request
     };
     match io {
         Opened::Grpc(io) => {
+            // One for all calls: a clone has to count what all shards share, and so to wait for the other cores.
+            let service = RefCell::new(service);
             let service = service_fn(move |request: http::Request<Incoming>| {
                 let request = noting(request.map(|body| Body::new(RequestBody(body))));
-                service.clone().oneshot(request)
+                service.borrow_mut().call(request)
             });
             let builder = builder(&rules.config, tasks);
             let connection = builder.serve_connection(TokioIo::new(io), service);
-            to_its_end(connection, peer, &rules, &ending).await;
+            to_its_end(connection, &rules, &known).await;
         }
         Opened::Web(io, web) => {
             let service = web.pages.serve(service);
@@ -191,7 +187,7 @@ pub(super) async fn serve<S: GrpcService>(
                 service.clone().oneshot(noting(request.map(Body::new)))
             });
             let connection = web.http.serve_connection(TokioIo::new(io), service);
-            to_its_end(connection, peer, &rules, &ending).await;
+            to_its_end(connection, &rules, &known).await;
         }
     }
 }
@@ -199,10 +195,10 @@ pub(super) async fn serve<S: GrpcService>(
 /// Serves until the peer ends it, it is too old, or we are to end.
 async fn to_its_end(
     connection: impl GracefulConnection<Error = hyper::Error>,
-    peer: SocketAddr,
     rules: &Rules,
-    ending: &ConnectionEnding,
+    known: &Peer,
 ) {
+    let peer = known.address;
     let mut connection = pin!(connection);
     let grace = tokio::select! {
         ended = connection.as_mut() => return tell(peer, ended),
@@ -215,7 +211,7 @@ async fn to_its_end(
     };
     connection.as_mut().graceful_shutdown();
     // GOAWAY is for new calls; a stream of sends would go on for ever.
-    ending.0.cancel();
+    known.ending.cancel();
     tokio::select! {
         ended = connection => tell(peer, ended),
         () = after(grace) => debug!(%peer, "an old connection is cut with calls still running"),
@@ -239,12 +235,12 @@ async fn handshake(
     peer: SocketAddr,
     port: &Port,
     rules: &Rules,
-) -> std::io::Result<(Opened, Option<Arc<Identity>>, OwnedSemaphorePermit)> {
+) -> std::io::Result<(Opened, Option<Identity>, OwnedSemaphorePermit)> {
     let (io, identity) = match &rules.tls {
         None => (Either::Left(socket), None),
         Some(tls) => {
             let (stream, identity) = tls.accept(socket, peer, port).await?;
-            (Either::Right(stream), identity.map(Arc::new))
+            (Either::Right(stream), identity)
         }
     };
     let (io, served) = match port {

@@ -175,7 +175,7 @@ impl Gateway {
             self.upstreams.iter().cloned(),
             &self.delivery,
             shard.tasks.clone(),
-            self.closing(shard, longest_call),
+            &self.closing(shard, longest_call),
             self.requests.clone(),
             self.transfers
                 .until(self.closing(shard, Duration::from_secs(2))),

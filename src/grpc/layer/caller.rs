@@ -7,15 +7,17 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use pin_project_lite::pin_project;
-use tonic::{Code, Status, body::Body, transport::server::TcpConnectInfo};
+use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
 
 use crate::{
-    caller::{Identity, Refusal},
+    caller::Refusal,
     grpc::{
+        Peer,
         auth::{Auth, Rule},
+        send::left_out,
         status::Problem,
     },
     proto::ErrorReason,
@@ -55,21 +57,16 @@ pub(crate) struct CallerService<S> {
 impl<S> CallerService<S> {
     fn check(&self, request: &mut http::Request<Body>) -> Result<(), Status> {
         let rule = self.auth.rule(request.uri().path());
-        let identity = request.extensions_mut().remove::<Arc<Identity>>();
-        let checked = match rule {
-            Rule::Open => Ok(None),
-            Rule::Off => return Err(switched_off()),
-            Rule::Caller => self
-                .auth
-                .caller(request.headers(), identity.as_deref())
-                .map(Some),
-        };
         // Nothing further in has a use for the key, and what is not there is not printed.
-        request.headers_mut().remove(AUTHORIZATION);
-        let ip = request.extensions().get::<TcpConnectInfo>();
-        let ip = ip
-            .and_then(TcpConnectInfo::remote_addr)
-            .map(|addr| addr.ip());
+        let key = take_key(request.headers_mut());
+        let peer = request.extensions().get::<Arc<Peer>>().map(Arc::as_ref);
+        let checked = match (rule, peer) {
+            (Rule::Open, _) => Ok(None),
+            (Rule::Off, _) => return Err(switched_off()),
+            (Rule::Caller, Some(peer)) => self.auth.caller(key.as_ref(), peer).map(Some),
+            (Rule::Caller, None) => return Err(left_out().into()),
+        };
+        let ip = peer.map(|peer| peer.address.ip());
         match checked {
             Ok(Some(caller)) => {
                 request.extensions_mut().insert(caller);
@@ -135,6 +132,13 @@ where
     }
 }
 
+/// The one header with a key. More than one is nobody's way to send it.
+fn take_key(headers: &mut HeaderMap) -> Option<HeaderValue> {
+    let count = headers.len();
+    let key = headers.remove(AUTHORIZATION)?;
+    (headers.len() + 1 == count).then_some(key)
+}
+
 fn refused(refusal: Refusal, path: &str) -> Status {
     let what = match refusal {
         Refusal::NoKey => {
@@ -161,4 +165,31 @@ fn switched_off() -> Status {
     .with_code(Code::Unimplemented)
     .without_send_state()
     .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_stands_in_one_header_and_is_taken_out() {
+        for (values, key) in [
+            (&[][..], None),
+            (&["Bearer 1"], Some("Bearer 1")),
+            (&["Bearer 1", "Bearer 1"], None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert("te", HeaderValue::from_static("trailers"));
+            for value in values {
+                headers.append(AUTHORIZATION, HeaderValue::from_static(value));
+            }
+            let taken = take_key(&mut headers);
+            assert_eq!(
+                taken.as_ref().map(HeaderValue::as_bytes),
+                key.map(str::as_bytes)
+            );
+            assert!(!headers.contains_key(AUTHORIZATION));
+            assert_eq!(headers.len(), 1);
+        }
+    }
 }

@@ -10,6 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use easemob_gateway::{
+    grpc::Peer,
     metrics::Registry,
     server::{Config, DrainReport, Listener, Readiness, Shard, serve},
 };
@@ -25,7 +26,7 @@ use tonic::{
     body::Body,
     server::NamedService,
     service::Routes,
-    transport::{Channel, Endpoint, server::TcpConnectInfo},
+    transport::{Channel, Endpoint},
 };
 use tonic_health::pb::health_client::HealthClient;
 
@@ -164,8 +165,8 @@ impl NamedService for Echo {
 
 impl Echo {
     async fn answer(self, request: http::Request<Body>) -> http::Response<Body> {
-        let info = request.extensions().get::<TcpConnectInfo>();
-        let peer = info.and_then(TcpConnectInfo::remote_addr);
+        let peer = request.extensions().get::<Arc<Peer>>();
+        let peer = peer.map(|peer| peer.address);
         self.notes
             .calls
             .lock()
