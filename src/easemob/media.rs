@@ -13,7 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use serde::Deserialize;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Client, Error, Kind, Token, error, record, transport::Reply};
+use super::{Client, Error, Kind, Token, error, record, transport::Reply, turn::Turn};
 use crate::{
     id::FileId,
     invalid::Violations,
@@ -314,6 +314,7 @@ struct MultipartBody {
     suffix: Bytes,
     length: Option<u64>,
     progress: Progressed,
+    turn: Turn,
     /// Counts the file's bytes.
     uploaded: metrics::Bytes,
 }
@@ -377,6 +378,7 @@ impl MultipartBody {
             prefix,
             suffix,
             progress: Progressed::new(),
+            turn: Turn::default(),
             uploaded,
         }
     }
@@ -409,22 +411,26 @@ impl Body for MultipartBody {
                     return Poll::Ready(Some(Ok(Frame::data(this.prefix.clone()))));
                 }
                 Stage::End => return Poll::Ready(None),
-                Stage::File => match ready!(progress.upload.poll_bytes(cx)) {
-                    Some(Ok(bytes)) => this.piece = bytes,
-                    Some(Err(_with_the_upload)) => return Poll::Ready(Some(Err(BrokenOff))),
-                    None => {
-                        this.stage = Stage::End;
-                        progress.taken_at = Instant::now();
-                        progress.ended = true;
-                        return Poll::Ready(Some(Ok(Frame::data(this.suffix.clone()))));
+                Stage::File => {
+                    ready!(this.turn.poll(cx));
+                    match ready!(progress.upload.poll_bytes(cx)) {
+                        Some(Ok(bytes)) => this.piece = bytes,
+                        Some(Err(_with_the_upload)) => return Poll::Ready(Some(Err(BrokenOff))),
+                        None => {
+                            this.stage = Stage::End;
+                            progress.taken_at = Instant::now();
+                            progress.ended = true;
+                            return Poll::Ready(Some(Ok(Frame::data(this.suffix.clone()))));
+                        }
                     }
-                },
+                }
             }
             progress.taken_at = Instant::now();
         } else {
             this.upload.lock().taken_at = Instant::now();
         }
         let piece = this.piece.split_to(this.piece.len().min(MAX_PIECE_BYTES));
+        this.turn.took(piece.len());
         this.progress.add(piece.len());
         this.uploaded.add(piece.len() as u64);
         Poll::Ready(Some(Ok(Frame::data(piece))))

@@ -12,6 +12,7 @@ mod pool;
 mod tls;
 mod token;
 mod transport;
+mod turn;
 
 use std::{sync::Arc, time::Duration};
 

@@ -12,7 +12,7 @@ use h2::{SendStream, client::SendRequest};
 use http::{HeaderMap, Request};
 use prost::Message;
 use serde::{Deserialize, Serialize};
-use tokio::{net::TcpStream, task::JoinSet};
+use tokio::{net::TcpStream, sync::mpsc, task::JoinSet};
 
 const METHOD: &str = "/easemob.messaging.v1.MessagingService/UploadFile";
 
@@ -108,7 +108,7 @@ impl Upload {
         Ok(refused)
     }
 
-    async fn send_parts(mut self, stream: &mut SendStream<Bytes>) -> anyhow::Result<()> {
+    async fn send_parts(self, stream: &mut SendStream<Bytes>) -> anyhow::Result<()> {
         let size_bytes = Some(self.size);
         let header = Part::Header(UploadFileHeader {
             filename: "file.bin".to_owned(),
@@ -118,20 +118,36 @@ impl Upload {
             }),
             ..UploadFileHeader::default()
         });
-        send_data(stream, message(header)).await?;
-        let mut left = self.size;
-        while left > 0 {
-            // Reads on the thread that sends: the file is in the page cache.
-            let size = self.chunk.min(usize::try_from(left)?);
-            left -= size as u64;
-            send_data(stream, chunk(&mut self.file, size)?).await?;
-        }
         let finish = Part::Finish(UploadFinish {
             size_bytes,
-            sha256: self.sha256,
+            sha256: self.sha256.clone(),
         });
+        send_data(stream, message(header)).await?;
+        let mut chunks = self.chunks();
+        while let Some(chunk) = chunks.recv().await {
+            send_data(stream, chunk?).await?;
+        }
         send_data(stream, message(finish)).await?;
         Ok(stream.send_data(Bytes::new(), true)?)
+    }
+}
+
+impl Upload {
+    /// The file in messages, one read ahead while another is sent: or the gateway would wait for the file.
+    fn chunks(mut self) -> mpsc::Receiver<anyhow::Result<Bytes>> {
+        let (sender, receiver) = mpsc::channel(1);
+        tokio::task::spawn_blocking(move || {
+            let mut left = self.size;
+            while left > 0 {
+                let size = self.chunk.min(usize::try_from(left).unwrap_or(self.chunk));
+                left -= size as u64;
+                // Whoever does not listen has given up.
+                if sender.blocking_send(chunk(&mut self.file, size)).is_err() {
+                    break;
+                }
+            }
+        });
+        receiver
     }
 }
 
