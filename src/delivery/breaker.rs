@@ -1,7 +1,10 @@
 //! The breaker: an Easemob that takes no connections is left alone for a while.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -17,7 +20,11 @@ const MAX_PAUSE: Duration = Duration::from_secs(3);
 
 /// The breaker of one app, on all shards.
 #[derive(Debug, Default)]
-pub(super) struct Breaker(Mutex<State>);
+pub(super) struct Breaker {
+    state: Mutex<State>,
+    /// The last attempt had no connection. Where it had one, and so nearly always, no core has to wait for another.
+    fails: AtomicBool,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -33,6 +40,9 @@ impl Breaker {
     /// Leave to make an attempt, or else how long none is made. After a pause one attempt is let
     /// through, and the rest wait for what becomes of it or for the next pause to end.
     pub(super) fn admit(&self) -> Result<(), Duration> {
+        if !self.fails.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         let mut state = self.state();
         let Some(open_until) = state.open_until else {
             return Ok(());
@@ -47,15 +57,17 @@ impl Breaker {
 
     /// An attempt had a connection, whatever came of it.
     pub(super) fn connected(&self) {
-        let mut state = self.state();
-        if state.failures > 0 {
+        if self.fails.load(Ordering::Relaxed) {
+            let mut state = self.state();
             *state = State::default();
+            self.fails.store(false, Ordering::Relaxed);
         }
     }
 
     /// An attempt had none.
     pub(super) fn failed(&self) {
         let mut state = self.state();
+        self.fails.store(true, Ordering::Relaxed);
         state.failures = state.failures.saturating_add(1);
         if state.failures >= FAILURES && state.open_until.is_none() {
             state.pause(Instant::now());
@@ -64,7 +76,7 @@ impl Breaker {
 
     fn state(&self) -> MutexGuard<'_, State> {
         // No field is wrong without the others.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,7 +1,10 @@
 //! What Easemob refused by quota: that kind of target waits, on all shards, and the rest goes on.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -14,7 +17,11 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// The pauses of one app, by kind of target.
 #[derive(Debug, Default)]
-pub(super) struct Pauses(Mutex<[Option<Pause>; Kind::ALL.len()]>);
+pub(super) struct Pauses {
+    pauses: Mutex<[Option<Pause>; Kind::ALL.len()]>,
+    /// Where there are none, and so nearly always, no core has to wait for another.
+    any: AtomicBool,
+}
 
 /// Nothing of a kind is sent before its end.
 #[derive(Debug, Clone)]
@@ -28,6 +35,7 @@ impl Pauses {
     pub(super) fn begin(&self, kind: Kind, refusal: &easemob::Error) -> Instant {
         let until = Instant::now() + refusal.retry_after.unwrap_or(PAUSE);
         let pause = &mut self.pauses()[kind as usize];
+        self.any.store(true, Ordering::Relaxed);
         if pause.as_ref().is_none_or(|pause| pause.until < until) {
             *pause = Some(Pause {
                 until,
@@ -39,16 +47,23 @@ impl Pauses {
 
     /// The pause that a kind has now.
     pub(super) fn of(&self, kind: Kind) -> Option<Pause> {
-        let pause = &mut self.pauses()[kind as usize];
+        if !self.any.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut pauses = self.pauses();
+        let pause = &mut pauses[kind as usize];
         if pause.as_ref()?.until <= Instant::now() {
             *pause = None;
+            let any = pauses.iter().any(Option::is_some);
+            self.any.store(any, Ordering::Relaxed);
+            return None;
         }
         pause.clone()
     }
 
     fn pauses(&self) -> MutexGuard<'_, [Option<Pause>; Kind::ALL.len()]> {
         // Each is replaced as a whole.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pauses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

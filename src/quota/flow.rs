@@ -138,6 +138,19 @@ impl Flow {
         self.backlog + self.expected(self.promised)
     }
 
+    /// No less than what is ahead of whoever asks.
+    pub(super) fn most_ahead(&self) -> Amount {
+        self.backlog + self.promised
+    }
+
+    /// Changes it, and with it the sum of what is ahead of everybody.
+    pub(super) fn change<T>(&mut self, sum: &mut Amount, change: impl FnOnce(&mut Self) -> T) -> T {
+        let before = self.most_ahead();
+        let changed = change(self);
+        *sum = *sum + self.most_ahead() - before;
+        changed
+    }
+
     /// When it told messages to come back, and how many of them will.
     pub(super) fn promises(&self) -> impl Iterator<Item = (Instant, u64)> {
         let promises = self.promises.iter();

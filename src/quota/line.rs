@@ -9,7 +9,11 @@
 //! order. So what the others asked for lately is kept for them, up to their shares; only what is left of it
 //! can be taken beyond one's own share.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
@@ -30,6 +34,10 @@ const STEP: u64 = 1 << 20;
 pub(super) struct Line {
     /// In order of their names: there are few, and finding one costs less than to hash its name.
     flows: BTreeMap<Arc<str>, Flow>,
+    /// Callers of whom a call waits, and perhaps some of whom none does any more.
+    in_line: BTreeSet<Arc<str>>,
+    /// Of all callers: what was admitted and has not gone, and what was told to come back, whether or not it does.
+    ahead: Amount,
     /// Sum of the callers' weights.
     weights: u64,
     /// Where the clocks stand: the start of the call that went last.
@@ -54,6 +62,8 @@ impl Line {
     pub(super) fn new(limit: Option<u64>, length: Duration) -> Self {
         Self {
             flows: BTreeMap::new(),
+            in_line: BTreeSet::new(),
+            ahead: Amount::default(),
             weights: 0,
             clock: 0,
             waiting: 0,
@@ -112,11 +122,17 @@ impl Line {
 
     /// The messages that were told to come back, and will.
     pub(super) fn promised(&mut self, now: Instant) -> u64 {
+        let Self { flows, ahead, .. } = self;
         let of = |flow: &mut Flow| {
-            flow.forget_promises(now);
+            flow.change(ahead, |flow| flow.forget_promises(now));
             flow.ahead(true).messages - flow.backlog.messages
         };
-        self.flows.values_mut().map(of).sum()
+        flows.values_mut().map(of).sum()
+    }
+
+    /// No less than what goes before a message of any caller.
+    pub(super) fn all_ahead(&self) -> Amount {
+        self.ahead
     }
 
     /// The same by how long from now that is, in steps of this length; all that is further away than so many, at the last.
@@ -153,7 +169,9 @@ impl Line {
         flow.weight = weight;
         flow.asked.charge(amount.messages);
         flow.asked.end(amount.messages, now, now);
-        (flow.admitted, flow.redeem_promise(of_size, now))
+        let admitted = flow.admitted;
+        let redeem = |flow: &mut Flow| flow.redeem_promise(of_size, now);
+        (admitted, flow.change(&mut self.ahead, redeem))
     }
 
     pub(super) fn admit(&mut self, asker: &Asker, amount: Amount, until: Instant) {
@@ -163,7 +181,7 @@ impl Line {
                 .until
                 .filter(|_| flow.backlog.calls > 0)
                 .max(Some(until));
-            flow.backlog = flow.backlog + amount;
+            flow.change(&mut self.ahead, |flow| flow.backlog = flow.backlog + amount);
             flow.admitted += 1;
         }
     }
@@ -177,7 +195,7 @@ impl Line {
         if left.calls == 0 {
             return;
         }
-        flow.backlog = flow.backlog - left;
+        flow.change(&mut self.ahead, |flow| flow.backlog = flow.backlog - left);
         // What waited for it has been given up.
         let before = flow.queue.len();
         flow.queue.retain(|waiting| !waiting.has_left());
@@ -187,14 +205,16 @@ impl Line {
     /// A call of this caller went, and so is no longer before anybody.
     pub(super) fn went(&mut self, asker: &Asker, messages: u64) {
         if let Some(flow) = self.flows.get_mut(&asker.name) {
-            flow.backlog = flow.backlog - Amount { calls: 1, messages };
+            let call = Amount { calls: 1, messages };
+            flow.change(&mut self.ahead, |flow| flow.backlog = flow.backlog - call);
         }
     }
 
     /// A call of a message that had gone whole has to go once more.
     pub(super) fn again(&mut self, asker: &Asker, messages: u64) {
         if let Some(flow) = self.flows.get_mut(&asker.name) {
-            flow.backlog = flow.backlog + Amount { calls: 1, messages };
+            let call = Amount { calls: 1, messages };
+            flow.change(&mut self.ahead, |flow| flow.backlog = flow.backlog + call);
         }
     }
 
@@ -240,26 +260,33 @@ impl Line {
             waiter,
         });
         self.waiting += 1;
+        if !self.in_line.contains(&asker.name) {
+            self.in_line.insert(Arc::clone(&asker.name));
+        }
         receiver
     }
 
     /// The call whose turn it is, with its place; none where all wait for a place, or for what is kept for others.
     pub(super) fn next(&mut self, room: u64, now: Instant) -> Option<Next> {
-        for flow in self.flows.values_mut() {
-            self.waiting -= flow.drop_those_who_left();
-        }
-        let mut order: Vec<_> = self
-            .flows
-            .iter()
-            .filter_map(|(name, flow)| Some((flow.queue.front()?.start, name)))
-            .collect();
-        order.sort_unstable_by_key(|(start, _)| *start);
-        let order: Vec<_> = order
-            .into_iter()
-            .map(|(_, name)| Arc::clone(name))
-            .collect();
+        let Self {
+            flows,
+            in_line,
+            waiting,
+            ..
+        } = self;
+        let mut order = Vec::new();
+        in_line.retain(|name| {
+            let Some(flow) = flows.get_mut(name) else {
+                return false;
+            };
+            *waiting -= flow.drop_those_who_left();
+            let first = flow.queue.front();
+            order.extend(first.map(|first| (first.start, Arc::clone(name))));
+            first.is_some()
+        });
+        order.sort_by_key(|(start, _)| *start);
         let mut borrower = None;
-        for caller in order {
+        for (_, caller) in order {
             let Some(next) = self.first_of(&caller) else {
                 continue;
             };
@@ -362,15 +389,20 @@ impl Line {
         ahead: impl Fn(&mut Flow) -> Amount,
     ) -> Amount {
         let weight = u64::from(asker.weight).max(1);
-        let own = self
-            .flows
+        let Self {
+            flows,
+            ahead: all_ahead,
+            ..
+        } = self;
+        let mut ahead = |flow: &mut Flow| flow.change(all_ahead, &ahead);
+        let own = flows
             .get_mut(&asker.name)
             .map_or(amount, |flow| ahead(flow) + amount);
-        if self.flows.len() < 2 {
+        if flows.len() < 2 {
             return own;
         }
         let mut sum = own;
-        for (name, flow) in &mut self.flows {
+        for (name, flow) in flows {
             if **name == *asker.name {
                 continue;
             }
@@ -416,7 +448,7 @@ impl Line {
     /// Notes when a refused message was told to come back.
     pub(super) fn promise(&mut self, asker: &Asker, when: Instant, amount: Amount) {
         if let Some(flow) = self.flows.get_mut(&asker.name) {
-            flow.promise(when, amount);
+            flow.change(&mut self.ahead, |flow| flow.promise(when, amount));
         }
     }
 
@@ -424,8 +456,14 @@ impl Line {
     fn tidy(&mut self, keeps_promises: bool, now: Instant) {
         if now.duration_since(self.tidied) >= self.length {
             self.tidied = now;
-            self.flows
-                .retain(|_, flow| !flow.is_idle(now) || keeps_promises && flow.has_promised());
+            let Self { flows, ahead, .. } = self;
+            flows.retain(|_, flow| {
+                let stays = !flow.is_idle(now) || keeps_promises && flow.has_promised();
+                if !stays {
+                    *ahead = *ahead - flow.most_ahead();
+                }
+                stays
+            });
             self.weights = self.flows.values().map(|flow| flow.weight).sum();
         }
     }

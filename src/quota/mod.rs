@@ -17,7 +17,11 @@ mod window;
 mod tests;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    ops::{Deref, DerefMut},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering, fence},
+    },
     time::Duration,
 };
 
@@ -143,6 +147,10 @@ pub struct CallerUse {
 #[derive(Debug)]
 struct Lane {
     rules: Mutex<Rules>,
+    /// Somebody waits. Mostly nobody does, and then no core has to wait for another to learn it.
+    waits: AtomicBool,
+    /// The messages of a window; none where that may change.
+    limit: Option<Option<u64>>,
     /// Something changed that may let a waiting call go earlier.
     changed: Notify,
     runtime: Handle,
@@ -165,8 +173,11 @@ impl Quotas {
     fn with(quota: &Quota, most: usize, runtime: &Handle, shared: Option<&Shared>) -> Self {
         let share = shared.map(|shared| shared.fallback_share);
         let kinds = Kind::ALL.map(|kind| {
+            let rules = Rules::new(kind, quota, most, share);
             Arc::new(Lane {
-                rules: Mutex::new(Rules::new(kind, quota, most, share)),
+                limit: shared.is_none().then(|| rules.message_limit()),
+                waits: AtomicBool::new(false),
+                rules: Mutex::new(rules),
                 changed: Notify::new(),
                 runtime: runtime.clone(),
                 leases: shared.map(|shared| Leases::new(shared, kind)),
@@ -213,7 +224,8 @@ impl Quotas {
 
     /// The most messages that one call may have.
     pub fn largest_call(&self, kind: Kind) -> usize {
-        let limit = self.lane(kind).lock().message_limit();
+        let lane = self.lane(kind);
+        let limit = lane.limit.unwrap_or_else(|| lane.lock().message_limit());
         limit.map_or(usize::MAX, |limit| {
             usize::try_from(limit).unwrap_or(usize::MAX)
         })
@@ -251,8 +263,9 @@ impl Quotas {
 
     /// A place was given back: whoever waits for one, of any kind, may go.
     fn place_freed(&self) {
+        see_who_waits();
         for lane in &self.kinds {
-            lane.let_go();
+            lane.let_go_whoever_is_seen();
         }
     }
 }
@@ -441,9 +454,12 @@ impl Drop for Turn {
 }
 
 impl Lane {
-    fn lock(&self) -> MutexGuard<'_, Rules> {
+    fn lock(&self) -> Locked<'_> {
         // A panic under the lock would be a fault of ours; what is kept stays consistent enough to go on.
-        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
+        Locked {
+            rules: self.rules.lock().unwrap_or_else(PoisonError::into_inner),
+            waits: &self.waits,
+        }
     }
 
     /// What Redis tells of a message, if it does by then.
@@ -458,11 +474,12 @@ impl Lane {
 
     /// Lets those go who can, after something was given back.
     fn let_go(&self) {
-        let mut rules = self.lock();
-        if rules.nobody_waits() {
-            return;
-        }
-        if rules.let_go(Instant::now()) {
+        see_who_waits();
+        self.let_go_whoever_is_seen();
+    }
+
+    fn let_go_whoever_is_seen(&self) {
+        if self.waits.load(Ordering::Relaxed) && self.lock().let_go(Instant::now()) {
             self.changed.notify_one();
         }
     }
@@ -479,6 +496,42 @@ impl Lane {
             self.runtime.spawn(keep_time(Arc::clone(self)));
         } else if for_time {
             self.changed.notify_one();
+        }
+    }
+}
+
+/// Comes between giving something back and a look at who waits for it; and between being seen to wait and a look at what
+/// there is. So one of the two finds the other.
+fn see_who_waits() {
+    fence(Ordering::SeqCst);
+}
+
+/// The rules of a lane. When it is let go of, everybody sees whether somebody waits.
+struct Locked<'a> {
+    rules: MutexGuard<'a, Rules>,
+    waits: &'a AtomicBool,
+}
+
+impl Deref for Locked<'_> {
+    type Target = Rules;
+
+    fn deref(&self) -> &Rules {
+        &self.rules
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut Rules {
+        &mut self.rules
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        let waits = !self.rules.nobody_waits();
+        if self.waits.load(Ordering::Relaxed) != waits {
+            self.waits.store(waits, Ordering::Relaxed);
+            see_who_waits();
         }
     }
 }

@@ -157,13 +157,22 @@ impl Rules {
         promised: bool,
         now: Instant,
     ) -> Instant {
-        let mut before = self.line.before(asker, amount, |flow| {
+        let own = self.line.own_backlog(asker) + amount;
+        let kept = self.line.kept_for_others(&asker.name, own.messages, now);
+        let with_kept = |mut amount: Amount| {
+            amount.messages += kept;
+            amount
+        };
+        // Where there is room for all, however many they are, nobody's share matters.
+        let all = with_kept(self.line.all_ahead() + amount);
+        if self.when_fits(all, now) <= now {
+            return now;
+        }
+        let before = self.line.before(asker, amount, |flow| {
             flow.forget_promises(now);
             flow.ahead(promised)
         });
-        let own = self.line.own_backlog(asker) + amount;
-        before.messages += self.line.kept_for_others(&asker.name, own.messages, now);
-        self.when_fits(before, now)
+        self.when_fits(with_kept(before), now)
     }
 
     fn refuse(
