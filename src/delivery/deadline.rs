@@ -48,9 +48,13 @@ pub(super) async fn in_time<T>(
     until: Instant,
     mut work: Pin<&mut impl Future<Output = T>>,
 ) -> Result<T, Elapsed> {
-    let first = poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await;
-    match first {
+    match look(work.as_mut()).await {
         Poll::Ready(done) => Ok(done),
         Poll::Pending => timeout_at(until, work).await,
     }
+}
+
+/// Whether there is anything to wait for.
+pub(super) async fn look<T>(mut work: Pin<&mut impl Future<Output = T>>) -> Poll<T> {
+    poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await
 }

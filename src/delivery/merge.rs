@@ -1,35 +1,44 @@
 //! What became of the parts → what became of the message: every recipient as the caller spelled it, in
 //! the order of the request, and those with the same fate together.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use super::{Accepted, Failed, Failure, Outcome, Sent};
 use crate::{easemob, id::RecipientId, message::Message};
 
 /// One answer for all parts.
-pub(super) fn merge(message: &Message, parts: &[Range<usize>], outcomes: Vec<Outcome>) -> Sent {
+pub(super) fn merge(message: Arc<Message>, parts: &[Range<usize>], outcomes: Vec<Outcome>) -> Sent {
+    // A part that is still under way has the message, too.
+    let message = Arc::unwrap_or_clone(message);
     let mut sent = Sent::default();
+    sent.accepted.reserve(message.target.recipients.len());
+    // The parts have them all, one after the other.
+    let mut recipients = message.target.recipients.into_iter();
     for (part, outcome) in parts.iter().zip(outcomes) {
-        let recipients = &message.target.recipients[part.clone()];
+        let recipients = recipients.by_ref().take(part.len());
         match outcome {
             Ok(accepted) => sent.accept(recipients, accepted),
-            Err(failure) => sent.fail(recipients.to_vec(), failure),
+            Err(failure) => sent.fail(recipients.collect(), failure),
         }
     }
     sent
 }
 
 impl Sent {
-    fn accept(&mut self, recipients: &[RecipientId], accepted: easemob::Accepted) {
+    fn accept(
+        &mut self,
+        recipients: impl Iterator<Item = RecipientId>,
+        accepted: easemob::Accepted,
+    ) {
         let mut without_id = Vec::new();
-        for (recipient, message_id) in recipients.iter().zip(accepted.message_ids) {
+        for (recipient, message_id) in recipients.zip(accepted.message_ids) {
             match message_id {
                 Some(message_id) => self.accepted.push(Accepted {
-                    recipient: recipient.clone(),
+                    recipient,
                     message_id,
                     timestamp_ms: accepted.timestamp_ms,
                 }),
-                None => without_id.push(recipient.clone()),
+                None => without_id.push(recipient),
             }
         }
         if !without_id.is_empty() {

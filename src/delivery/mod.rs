@@ -54,8 +54,6 @@ pub struct Delivery {
     parts_in_flight: usize,
     // What is dispatched outlives its caller; draining waits for it.
     tasks: TaskTracker,
-    // From then on nothing new is begun: what still waits would not end in time.
-    closing: CancellationToken,
     /// Requests under way, by app.
     requests: Shares,
     transfers: Transfers,
@@ -174,7 +172,7 @@ impl Delivery {
         upstreams: impl IntoIterator<Item = Arc<Upstream>>,
         config: &Config,
         tasks: TaskTracker,
-        closing: CancellationToken,
+        closing: &CancellationToken,
         requests: Shares,
         transfers: Transfers,
         records: Arc<Store>,
@@ -192,6 +190,7 @@ impl Delivery {
                 ),
                 request_ids: metrics.request_ids(&upstream.app.name),
                 quota_refusals: metrics.quota_refusals(&upstream.app.name),
+                closing: closing.clone(),
                 upstream: Arc::clone(&upstream),
             };
             Ok((Arc::clone(&upstream.app.name), Arc::new(route)))
@@ -200,7 +199,6 @@ impl Delivery {
             routes: routes.collect::<Result<_, _>>()?,
             parts_in_flight: config.parts_in_flight,
             tasks,
-            closing,
             requests,
             transfers,
             records,
@@ -227,7 +225,7 @@ impl Delivery {
             .resend_maybe_sent(order.resend_maybe_sent);
         let answer_by = order.deadline.answer_by();
         let start = match request
-            .begin(&self.records, answer_by, &self.closing, &route.request_ids)
+            .begin(&self.records, answer_by, &route.closing, &route.request_ids)
             .await
         {
             Ok(start) => start,
@@ -304,7 +302,6 @@ impl Delivery {
                 first_byte: first_bytes[i].clone(),
                 answer_by: deadline.answer_by(),
                 resend_maybe_sent,
-                closing: self.closing.clone(),
                 admission: Arc::clone(&admission),
             };
             let span = Span::of_current(SpanKind::Internal, "send part");
@@ -318,7 +315,7 @@ impl Delivery {
         let asked = Asked((0..recipients.len()).map(tally).collect());
         let outcomes = under_way::run(parts, self.parts_in_flight, deadline, &self.tasks).await;
         asked.answer(&outcomes);
-        merge::merge(&message, &recipients, outcomes)
+        merge::merge(message, &recipients, outcomes)
     }
 
     /// Bounds of uploads and downloads.

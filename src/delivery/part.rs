@@ -1,16 +1,16 @@
 //! One part of a message, from its turn to its outcome: the procedure that everything else serves.
 
-use std::{ops::Range, pin::pin, sync::Arc, time::Duration};
+use std::{ops::Range, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use tokio::{
     sync::Semaphore,
-    time::{Instant, sleep_until, timeout_at},
+    time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Failure, Outcome,
-    deadline::in_time,
+    deadline::{in_time, look},
     ledger::Held,
     retry::{Retry, Stage, Step},
     turn::{quota_kind, tell_wait},
@@ -40,6 +40,8 @@ pub(super) struct Route {
     pub(super) recipients: metrics::Recipients,
     pub(super) request_ids: metrics::RequestIds,
     pub(super) quota_refusals: metrics::QuotaRefusals,
+    /// From then on nothing new is begun: what still waits would not end in time.
+    pub(super) closing: CancellationToken,
 }
 
 impl Route {
@@ -75,7 +77,6 @@ pub(super) struct Part {
     /// When the caller is answered: nothing is tried again that would begin after it.
     pub(super) answer_by: Instant,
     pub(super) resend_maybe_sent: bool,
-    pub(super) closing: CancellationToken,
     /// The message's turns, this part's among them.
     pub(super) admission: Arc<Admission>,
     /// What the request ID's record is told; none where the request has no ID.
@@ -213,19 +214,8 @@ impl Part {
         let recipients = &self.message.target.recipients[self.recipients.clone()];
         let first_byte = &self.first_byte;
         let client = &self.route.client;
-        // Pinned here: it is large, and a timer would move it about.
-        let call = pin!(client.send(&self.message, recipients, token, first_byte));
-        let outcome = match timeout_at(until, call).await {
-            Ok(outcome) => outcome,
-            Err(_elapsed) if first_byte.forbid() => Err(easemob::Error::new(
-                Kind::Unreachable,
-                "nothing was sent within the time for one call",
-            )),
-            Err(_elapsed) => Err(easemob::Error::in_doubt(
-                "no answer within the time for one call",
-                None,
-            )),
-        };
+        let call = client.send(&self.message, recipients, token, first_byte, until);
+        let outcome = call.await;
         match &outcome {
             Err(error) if error.kind == Kind::Unreachable => breaker.failed(),
             _ => breaker.connected(),
@@ -342,9 +332,18 @@ impl Part {
         &self,
         wait: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
+        let closing = &self.route.closing;
+        if closing.is_cancelled() {
+            return Err(Failure::ShuttingDown);
+        }
+        let mut wait = pin!(wait);
+        // Mostly there is nothing to wait for, and no need to be told of the end.
+        if let Poll::Ready(outcome) = look(wait.as_mut()).await {
+            return outcome;
+        }
         tokio::select! {
             biased;
-            () = self.closing.cancelled() => Err(Failure::ShuttingDown),
+            () = closing.cancelled() => Err(Failure::ShuttingDown),
             outcome = wait => outcome,
         }
     }

@@ -1,12 +1,21 @@
-//! The parts of one message: each in a task of its own, so many at once, until the answer is due.
+//! The parts of one message, so many at once, until the answer is due. Each is a task of its own; an only one, as most
+//! messages have, is part of its caller's, until it outlives that.
+
+use std::{
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::{Pin, pin},
+    task::{Context, Poll},
+};
 
 use tokio::{
+    runtime::Handle,
     task::{AbortHandle, Id, JoinError, JoinSet},
     time::timeout_at,
 };
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{TaskTracker, task_tracker::TrackedFuture};
 
-use super::{Deadline, Failure, Outcome, tally::Settled};
+use super::{Deadline, Failure, Outcome, deadline::in_time, tally::Settled};
 use crate::easemob::FirstByte;
 
 /// A part that is to be sent: it notes at its first byte that Easemob may have it.
@@ -29,6 +38,11 @@ where
     P: Future<Output = Settled> + Send + 'static,
 {
     let count = parts.len();
+    if count == 1
+        && let Some(start) = parts.next()
+    {
+        return vec![run_only(start, deadline, tasks).await];
+    }
     let mut outcomes: Vec<Option<Outcome>> = Vec::new();
     outcomes.resize_with(count, || None);
     let mut under_way = UnderWay::default();
@@ -46,12 +60,66 @@ where
         };
         if timeout_at(deadline.answer_by(), all).await.is_err() {
             for part in &under_way.parts {
-                outcomes[part.index] = Some(Err(part.verdict()));
+                outcomes[part.index] = Some(Err(verdict(&part.first_byte)));
             }
         }
     }
     let not_begun = |outcome: Option<_>| outcome.unwrap_or(Err(Failure::DeadlineExceeded));
     outcomes.into_iter().map(not_begun).collect()
+}
+
+/// The same for an only part.
+async fn run_only<P>(start: Start<P>, deadline: Deadline, tasks: &TaskTracker) -> Outcome
+where
+    P: Future<Output = Settled> + Send + 'static,
+{
+    if deadline.has_passed() {
+        return Err(Failure::DeadlineExceeded);
+    }
+    let mut only = Only {
+        first_byte: start.first_byte,
+        part: Some(Box::pin(tasks.track_future(start.part))),
+    };
+    let outcome = in_time(
+        deadline.answer_by(),
+        pin!(poll_fn(|cx| only.poll_outcome(cx))),
+    )
+    .await;
+    outcome.unwrap_or_else(|_elapsed| Err(verdict(&only.first_byte)))
+}
+
+/// An only part that has begun and, while it is here, not ended. Dropped, it goes on as a task of its own if it is
+/// dispatched, and else ends.
+struct Only<P: Future<Output = Settled> + Send + 'static> {
+    first_byte: FirstByte,
+    part: Option<Pin<Box<TrackedFuture<P>>>>,
+}
+
+impl<P: Future<Output = Settled> + Send + 'static> Only<P> {
+    fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let Some(part) = &mut self.part else {
+            return Poll::Pending;
+        };
+        let outcome = match catch_unwind(AssertUnwindSafe(|| part.as_mut().poll(cx))) {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(settled)) => settled.take(),
+            Err(_panic) => Err(panicked(&self.first_byte)),
+        };
+        self.part = None;
+        Poll::Ready(outcome)
+    }
+}
+
+impl<P: Future<Output = Settled> + Send + 'static> Drop for Only<P> {
+    fn drop(&mut self) {
+        if let Some(part) = self.part.take()
+            && !self.first_byte.forbid()
+            // Without a runtime, the process is ending.
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(part);
+        }
+    }
 }
 
 /// Parts that have begun and not ended. Dropped, it leaves those alone that are dispatched, and ends
@@ -91,10 +159,7 @@ impl UnderWay {
         };
         outcomes[part.index] = Some(match ended {
             Ok((_, settled)) => settled.take(),
-            Err(_panicked) if part.first_byte.crossed() => Err(Failure::in_doubt(
-                "a fault of the gateway after the request went out",
-            )),
-            Err(_panicked) => Err(Failure::Internal),
+            Err(_panicked) => Err(panicked(&part.first_byte)),
         });
         true
     }
@@ -105,13 +170,19 @@ impl UnderWay {
     }
 }
 
-impl Part {
-    /// What is known of it when no time is left. What is not dispatched by now never will be.
-    fn verdict(&self) -> Failure {
-        match self.first_byte.forbid() {
-            true => Failure::DeadlineExceeded,
-            false => Failure::in_doubt("the deadline passed while Easemob had not answered"),
-        }
+/// What is known of a part when no time is left. What is not dispatched by now never will be.
+fn verdict(first_byte: &FirstByte) -> Failure {
+    match first_byte.forbid() {
+        true => Failure::DeadlineExceeded,
+        false => Failure::in_doubt("the deadline passed while Easemob had not answered"),
+    }
+}
+
+/// What is known of a part that ended by a fault of ours.
+fn panicked(first_byte: &FirstByte) -> Failure {
+    match first_byte.crossed() {
+        true => Failure::in_doubt("a fault of the gateway after the request went out"),
+        false => Failure::Internal,
     }
 }
 
@@ -161,26 +232,36 @@ mod tests {
         Deadline::after(Duration::from_secs(seconds))
     }
 
-    async fn run_and_panic(first_byte: FirstByte) -> Failure {
-        let tasks = TaskTracker::new();
-        let part = async { panic!("as scripted") };
-        let parts = [Start { first_byte, part }];
-        let mut outcomes = run(parts.into_iter(), 1, deadline(1), &tasks).await;
-        assert!(tasks.is_empty());
-        outcomes.remove(0).unwrap_err()
+    /// Of an only part, and of one beside another.
+    async fn run_and_panic(first_byte: impl Fn() -> FirstByte) -> [Failure; 2] {
+        let mut failures = [1, 2].map(|_| None);
+        for (count, failure) in [1, 2].into_iter().zip(&mut failures) {
+            let tasks = TaskTracker::new();
+            let parts = (0..count).map(|_| Start {
+                first_byte: first_byte(),
+                part: async { panic!("as scripted") },
+            });
+            let mut outcomes = run(parts, 2, deadline(1), &tasks).await;
+            assert!(tasks.is_empty());
+            assert_eq!(outcomes.len(), count);
+            *failure = outcomes.remove(0).err();
+        }
+        failures.map(Option::unwrap)
     }
 
     #[tokio::test]
     async fn a_panic_before_the_first_byte_is_a_fault_of_ours_and_sent_nothing() {
-        let failure = run_and_panic(FirstByte::default()).await;
-        assert!(matches!(failure, Failure::Internal));
-        assert!(!failure.may_have_been_sent());
+        for failure in run_and_panic(FirstByte::default).await {
+            assert!(matches!(failure, Failure::Internal));
+            assert!(!failure.may_have_been_sent());
+        }
     }
 
     #[tokio::test]
     async fn a_panic_after_the_first_byte_leaves_the_outcome_in_doubt() {
-        let failure = run_and_panic(FirstByte::of_a_request_under_way()).await;
-        assert!(failure.may_have_been_sent());
+        for failure in run_and_panic(FirstByte::of_a_request_under_way).await {
+            assert!(failure.may_have_been_sent());
+        }
     }
 
     /// D5: what had its turn counts, whatever became of it; its place is free, and the rest of the quota is there for others.
@@ -301,5 +382,40 @@ mod tests {
         assert_eq!(tasks.len(), 1);
         tasks.close();
         tasks.wait().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_only_part_that_is_dispatched_outlives_its_deadline_and_its_caller() {
+        for leaves in [false, true] {
+            for dispatched in [false, true] {
+                let tasks = TaskTracker::new();
+                let ended = Arc::new(AtomicUsize::new(0));
+                let noted = Arc::clone(&ended);
+                let start = Start {
+                    first_byte: match dispatched {
+                        true => FirstByte::of_a_request_under_way(),
+                        false => FirstByte::default(),
+                    },
+                    part: async move {
+                        sleep(Duration::from_secs(20)).await;
+                        noted.fetch_add(1, Ordering::SeqCst);
+                        accepted()
+                    },
+                };
+                let running = run([start].into_iter(), 8, deadline(10), &tasks);
+                let patience = Duration::from_secs(if leaves { 1 } else { 30 });
+                match tokio::time::timeout(patience, running).await {
+                    Ok(mut outcomes) => {
+                        let failure = outcomes.remove(0).unwrap_err();
+                        assert_eq!(failure.may_have_been_sent(), dispatched);
+                    }
+                    Err(_left) => assert!(leaves),
+                }
+                assert_eq!(tasks.len(), usize::from(dispatched));
+                tasks.close();
+                tasks.wait().await;
+                assert_eq!(ended.load(Ordering::SeqCst), usize::from(dispatched));
+            }
+        }
     }
 }

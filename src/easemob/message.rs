@@ -7,10 +7,11 @@ use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
+use tokio::time::Instant;
 
 use super::{Call, Client, Error, FirstByte, Kind, Token, error, record, transport::Broken};
 use crate::{
-    id::{RecipientId, has_uppercase},
+    id::RecipientId,
     message::{Kind as TargetKind, Message},
 };
 
@@ -25,16 +26,22 @@ pub struct Accepted {
 }
 
 impl Client {
-    /// Sends a message to some of its recipients in one call.
+    /// Sends a message to some of its recipients in one call. It is given up at this time, and before that after the time
+    /// that the app grants each attempt.
     pub async fn send(
         &self,
         message: &Message,
         recipients: &[RecipientId],
         token: &Token,
         first_byte: &FirstByte,
+        until: Instant,
     ) -> Result<Accepted, Error> {
         let attempt = self.metrics.sends[message.target.kind as usize].attempt();
-        let outcome = self.send_once(message, recipients, token, first_byte).await;
+        let timeout = until.saturating_duration_since(Instant::now());
+        let timeout = timeout.min(self.app.timeouts.attempt);
+        let outcome = self
+            .send_once(message, recipients, token, first_byte, timeout)
+            .await;
         record(attempt, &outcome);
         outcome
     }
@@ -45,6 +52,7 @@ impl Client {
         recipients: &[RecipientId],
         token: &Token,
         first_byte: &FirstByte,
+        timeout: Duration,
     ) -> Result<Accepted, Error> {
         let kind = message.target.kind;
         let call = Call {
@@ -52,7 +60,7 @@ impl Client {
             authorization: Some(token.authorization.clone()),
             json: message.to_json(recipients),
             first_byte: first_byte.clone(),
-            timeout: self.app.timeouts.attempt,
+            timeout,
         };
         let reply = self
             .transport
@@ -71,28 +79,34 @@ impl Client {
         // As a whole: text by text it costs far more.
         let text = std::str::from_utf8(&reply.body).map_err(|_| unreadable())?;
         let body: Body<'_> = serde_json::from_str(text).map_err(|_| unreadable())?;
-        let ids = body.data.0.into_iter();
-        let mut ids: HashMap<_, _> = ids
-            .map(|(id, message)| (spelled(kind, id), message))
-            .collect();
-        // Nobody is named twice.
-        let mut id_of = |recipient: &RecipientId| {
-            let recipient = spelled(kind, Cow::Borrowed(recipient.as_str()));
-            ids.get_mut(&*recipient)?.0.take()
-        };
         Ok(Accepted {
-            message_ids: recipients.iter().map(&mut id_of).collect(),
+            message_ids: by_recipient(kind, recipients, body.data),
             timestamp_ms: body.timestamp.0,
         })
     }
 }
 
-/// A recipient as we and Easemob both would spell it; most are written so.
-fn spelled(kind: TargetKind, id: Cow<'_, str>) -> Cow<'_, str> {
-    match kind.ignores_case() && has_uppercase(&id) {
-        true => Cow::Owned(id.to_ascii_lowercase()),
-        false => id,
+/// The message ID of each recipient, however Easemob spells the recipients.
+fn by_recipient(kind: TargetKind, recipients: &[RecipientId], ids: Ids<'_>) -> Vec<Option<String>> {
+    let mut ids: HashMap<_, _> = ids.0.into_iter().collect();
+    // Nobody is named twice.
+    let found = recipients
+        .iter()
+        .map(|recipient| ids.get_mut(recipient.as_str())?.0.take());
+    let mut found: Vec<_> = found.collect();
+    // Most are spelled alike on both sides.
+    if kind.ignores_case() && found.iter().any(Option::is_none) {
+        let lower = |id: &str| id.to_ascii_lowercase();
+        let left = ids.into_iter().filter(|(_, message)| message.0.is_some());
+        let mut left: HashMap<_, _> = left.map(|(id, message)| (lower(&id), message)).collect();
+        for (recipient, found) in recipients.iter().zip(&mut found) {
+            if found.is_none() {
+                let id = left.get_mut(&lower(recipient.as_str()));
+                *found = id.and_then(|message| message.0.take());
+            }
+        }
     }
+    found
 }
 
 /// A call without an answer was not sent, if the socket never asked for it.
@@ -211,9 +225,42 @@ impl<'de> Visitor<'de> for MessageIdVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::invalid::Violations;
 
     fn id(json: &str) -> Option<String> {
         serde_json::from_str::<MessageId>(json).unwrap().0
+    }
+
+    #[test]
+    fn a_recipient_has_its_id_whoever_spells_it_how() {
+        let found = |kind, recipients: &[&str], data: &str| {
+            let violations = Violations::default();
+            let recipients = recipients.iter().map(|id| {
+                let id = RecipientId::check((*id).to_owned(), violations.root());
+                id.expect("a right ID")
+            });
+            let recipients: Vec<_> = recipients.collect();
+            by_recipient(kind, &recipients, serde_json::from_str(data).unwrap())
+        };
+        let ids = |ids: [&str; 3]| ids.map(|id| Some(id.to_owned()).filter(|id| !id.is_empty()));
+        let users = ["Bob", "amy", "zoe"];
+        for (data, expected) in [
+            (r#"{"zoe":"3","amy":"2","bob":"1"}"#, ["1", "2", "3"]),
+            (
+                r#"{"BOB":"1","AMY":"2","Zoe":"3","other":"4"}"#,
+                ["1", "2", "3"],
+            ),
+            (r#"{"amy":"","bob":"1"}"#, ["1", "", ""]),
+            (r#"{"Bob":"1","bob":"4"}"#, ["1", "", ""]),
+        ] {
+            assert_eq!(
+                found(TargetKind::Users, &users, data),
+                ids(expected),
+                "{data}"
+            );
+        }
+        let data = r#"{"BOB":"1","amy":"2"}"#;
+        assert_eq!(found(TargetKind::Groups, &users, data), ids(["", "2", ""]));
     }
 
     #[test]

@@ -89,8 +89,11 @@ impl Transport {
             }
             Err(_elapsed) => {
                 attempt.broken("timeout", None);
+                // In milliseconds at the most: it may be what was left of a longer time.
+                let ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+                let seconds = Duration::from_millis(ms).as_secs_f32();
                 Err(Broken {
-                    what: format!("no answer within {} s", timeout.as_secs_f32()),
+                    what: format!("no answer within {seconds} s"),
                     http_status: None,
                 })
             }

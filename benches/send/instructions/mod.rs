@@ -9,7 +9,7 @@ pub(crate) mod library;
 
 use std::{collections::BTreeMap, env, process::Command};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
 use crate::{
     bare::Build,
@@ -139,6 +139,8 @@ async fn of_process(server: Server, sends: u64) -> anyhow::Result<u64> {
     let server = server.context("a server")?;
     let calls = Calls::new(server.address, options)?;
     Load::run(server.address, &calls, sends).await?;
+    let arrived = sink::count(sink.address).await?;
+    ensure!(arrived == sends, "{arrived} sends arrived, and not {sends}");
     collected(&server.terminate()?)
 }
 

@@ -56,7 +56,7 @@ fn broken(shard: &Shard, registry: &Registry, runtime: &Handle) -> (Messaging, B
         [],
         &delivery::Config::default(),
         shard.tasks.clone(),
-        never,
+        &never,
         Shares::new(1, []),
         Transfers::new(media::Config::default(), []),
         Arc::new(store),
