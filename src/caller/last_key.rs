@@ -1,7 +1,10 @@
 //! The key that a connection's calls came with last. Nearly all connections have one for all of their calls, and its
 //! digest costs a call more than all else about its key.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    ptr,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
 
 use secrecy::{ExposeSecret, SecretSlice};
 
@@ -16,8 +19,8 @@ pub struct LastKey(Mutex<Option<Seen>>);
 struct Seen {
     /// The header that it stood in.
     header: SecretSlice<u8>,
-    /// The list that knows it.
-    callers: Arc<Callers>,
+    /// The list that knows it. An idle connection keeps no list that was replaced.
+    callers: Weak<Callers>,
     caller: Caller,
 }
 
@@ -26,8 +29,9 @@ impl LastKey {
     pub fn of(&self, header: &[u8], callers: &Arc<Callers>) -> Option<Caller> {
         let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = last.as_ref()?;
-        let is_it =
-            Arc::ptr_eq(&seen.callers, callers) && is_same(seen.header.expose_secret(), header);
+        // No other list has its address for as long as this refers to it.
+        let is_it = ptr::eq(seen.callers.as_ptr(), Arc::as_ptr(callers))
+            && is_same(seen.header.expose_secret(), header);
         is_it.then(|| seen.caller.clone())
     }
 
@@ -35,7 +39,7 @@ impl LastKey {
     pub fn was(&self, header: &[u8], callers: &Arc<Callers>, caller: &Caller) {
         let seen = Seen {
             header: header.to_vec().into(),
-            callers: Arc::clone(callers),
+            callers: Arc::downgrade(callers),
             caller: caller.clone(),
         };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);

@@ -38,7 +38,7 @@ impl Deadline {
 
     /// Whether it is too late to begin.
     pub fn has_passed(&self) -> bool {
-        Instant::now() >= self.due
+        Instant::now() >= self.answer_by()
     }
 }
 

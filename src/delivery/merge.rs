@@ -1,7 +1,7 @@
 //! What became of the parts → what became of the message: every recipient as the caller spelled it, in
 //! the order of the request, and those with the same fate together.
 
-use std::{ops::Range, sync::Arc};
+use std::{iter, ops::Range, sync::Arc};
 
 use super::{Accepted, Failed, Failure, Outcome, Sent};
 use crate::{easemob, id::RecipientId, message::Message};
@@ -31,7 +31,9 @@ impl Sent {
         accepted: easemob::Accepted,
     ) {
         let mut without_id = Vec::new();
-        for (recipient, message_id) in recipients.zip(accepted.message_ids) {
+        // Every recipient is told of, however many IDs there are.
+        let ids = accepted.message_ids.into_iter();
+        for (recipient, message_id) in recipients.zip(ids.chain(iter::repeat_with(|| None))) {
             match message_id {
                 Some(message_id) => self.accepted.push(Accepted {
                     recipient,

@@ -242,6 +242,11 @@ impl Part {
         if step == Step::End || !self.may_go_on(&failure, course) {
             return Err(failure);
         }
+        if let Step::After(pause) = step
+            && !self.has_time_for(pause, course)
+        {
+            return Err(failure);
+        }
         if let Some(held) = &self.held
             && std::mem::take(&mut course.dispatched)
         {
@@ -249,7 +254,7 @@ impl Part {
         }
         match step {
             Step::End => Err(failure),
-            Step::After(pause) => self.wait(pause, failure, course).await,
+            Step::After(pause) => self.wait(pause).await,
             Step::WithNewToken => self.replace(failure, course).await,
             Step::WhenQuotaAllows => {
                 course.until = None;
@@ -286,20 +291,17 @@ impl Part {
         }
     }
 
-    /// Lets a pause pass, if there is time for an attempt after it.
-    async fn wait(
-        &self,
-        pause: Duration,
-        failure: Failure,
-        course: &Course,
-    ) -> Result<(), Failure> {
-        let next = Instant::now() + pause;
+    /// Whether there is time for an attempt after a pause.
+    fn has_time_for(&self, pause: Duration, course: &Course) -> bool {
         let latest = course
             .until
             .map_or(self.answer_by, |until| until.min(self.answer_by));
-        if next >= latest {
-            return Err(failure);
-        }
+        Instant::now() + pause < latest
+    }
+
+    /// Lets a pause pass.
+    async fn wait(&self, pause: Duration) -> Result<(), Failure> {
+        let next = Instant::now() + pause;
         let wait_ms = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
         trace::event("retry.backoff", &[("easemob.wait_ms", wait_ms.into())]);
         let pause = async {

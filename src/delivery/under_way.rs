@@ -5,7 +5,7 @@ use std::{
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use tokio::{
@@ -97,16 +97,18 @@ struct Only<P: Future<Output = Settled> + Send + 'static> {
 
 impl<P: Future<Output = Settled> + Send + 'static> Only<P> {
     fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
-        let Some(part) = &mut self.part else {
-            return Poll::Pending;
-        };
-        let outcome = match catch_unwind(AssertUnwindSafe(|| part.as_mut().poll(cx))) {
-            Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(settled)) => settled.take(),
-            Err(_panic) => Err(panicked(&self.first_byte)),
-        };
-        self.part = None;
-        Poll::Ready(outcome)
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            let Some(part) = &mut self.part else {
+                return Poll::Pending;
+            };
+            let settled = ready!(part.as_mut().poll(cx));
+            self.part = None;
+            Poll::Ready(settled.take())
+        }));
+        polled.unwrap_or_else(|_panic| {
+            self.part = None;
+            Poll::Ready(Err(panicked(&self.first_byte)))
+        })
     }
 }
 

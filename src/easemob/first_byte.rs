@@ -26,12 +26,22 @@ struct State {
     forbidden: bool,
     /// What became of it has been told or counted.
     told: bool,
+    /// Attempts that have ended without an answer. A request of one of those is not begun any more, even if a library
+    /// should still hold it.
+    ended: u32,
 }
 
 impl FirstByte {
     /// Whether the socket has asked for the request.
     pub fn crossed(&self) -> bool {
         self.state().crossed
+    }
+
+    /// Ends an attempt that got no answer. Whether the socket had asked for its request: if not, it never will.
+    pub fn end_attempt(&self) -> bool {
+        let mut state = self.state();
+        state.ended += 1;
+        state.crossed
     }
 
     /// Keeps requests from starting, from now on. `true`: nothing was sent, and nothing will be.
@@ -64,14 +74,16 @@ impl FirstByte {
     #[cfg(test)]
     pub(crate) fn of_a_request_under_way() -> Self {
         let first_byte = Self::default();
-        assert!(first_byte.cross());
+        assert!(first_byte.cross(0));
         first_byte
     }
 
-    fn cross(&self) -> bool {
+    /// `attempt`: how many had ended when it began.
+    fn cross(&self, attempt: u32) -> bool {
         let mut state = self.state();
-        state.crossed |= !state.forbidden;
-        !state.forbidden
+        let may_start = !state.forbidden && state.ended == attempt;
+        state.crossed |= may_start;
+        may_start
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -84,12 +96,15 @@ impl FirstByte {
 pub(super) struct NotedBody {
     data: Option<Bytes>,
     first_byte: FirstByte,
+    attempt: u32,
 }
 
 impl NotedBody {
     pub(super) fn new(data: Bytes, first_byte: FirstByte) -> Self {
+        let attempt = first_byte.state().ended;
         Self {
             data: Some(data),
+            attempt,
             first_byte,
         }
     }
@@ -111,7 +126,7 @@ impl Body for NotedBody {
         let Some(data) = self.data.take() else {
             return Poll::Ready(None);
         };
-        if !self.first_byte.cross() {
+        if !self.first_byte.cross(self.attempt) {
             return Poll::Ready(Some(Err(GivenUp)));
         }
         Poll::Ready(Some(Ok(Frame::data(data))))
@@ -135,20 +150,29 @@ mod tests {
     fn who_gives_up_first_knows_that_nothing_was_sent() {
         let first_byte = FirstByte::default();
         assert!(first_byte.forbid());
-        assert!(!first_byte.cross());
+        assert!(!first_byte.cross(0));
         assert!(!first_byte.crossed());
+    }
+
+    #[test]
+    fn a_request_of_an_attempt_that_has_ended_never_starts() {
+        let first_byte = FirstByte::default();
+        assert!(!first_byte.end_attempt());
+        assert!(!first_byte.cross(0));
+        assert!(first_byte.cross(1));
+        assert!(first_byte.end_attempt());
     }
 
     #[test]
     fn after_the_first_byte_nobody_can_say_that_nothing_was_sent() {
         let first_byte = FirstByte::default();
-        assert!(first_byte.cross());
+        assert!(first_byte.cross(0));
         assert!(first_byte.reset());
-        assert!(first_byte.cross());
+        assert!(first_byte.cross(0));
         assert!(!first_byte.forbid());
         assert!(first_byte.crossed());
         assert!(!first_byte.reset());
-        assert!(!first_byte.cross());
+        assert!(!first_byte.cross(0));
         assert!(first_byte.forbid());
     }
 }

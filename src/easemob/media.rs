@@ -23,8 +23,9 @@ use crate::{
 };
 
 /// Largest piece that is given to the socket at once, in bytes: the HTTP library queues sixteen of
-/// them for an Easemob that does not read, however large the caller's chunks are.
-const MAX_PIECE_BYTES: usize = 8 * 1024;
+/// them for an Easemob that does not read, however large the caller's chunks are. Those are a little more than goes on in a
+/// turn, so that they are written at once.
+const MAX_PIECE_BYTES: usize = 5 * 1024;
 
 /// Most bytes of an upload that the kernel has taken and Easemob has not.
 const MAX_KERNEL_BYTES: u64 = 4 * 1024 * 1024;

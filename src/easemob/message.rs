@@ -111,7 +111,7 @@ fn by_recipient(kind: TargetKind, recipients: &[RecipientId], ids: Ids<'_>) -> V
 
 /// A call without an answer was not sent, if the socket never asked for it.
 fn of_broken(broken: Broken, first_byte: &FirstByte) -> Error {
-    if first_byte.crossed() {
+    if first_byte.end_attempt() {
         return Error::in_doubt(broken.what, broken.http_status);
     }
     Error::new(Kind::Unreachable, broken.what).with_retry_after(Duration::from_secs(1))

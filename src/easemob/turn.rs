@@ -61,7 +61,7 @@ impl Turn {
         });
         let waker = Waker::from(Arc::clone(&others));
         let poll = pin!(yield_now()).poll(&mut Context::from_waker(&waker));
-        self.others = Some(others);
+        self.others = poll.is_pending().then_some(others);
         poll
     }
 }

@@ -98,8 +98,8 @@ where
     }
 }
 
-// A send runs in a task of its own, which tells by itself what became of it: a panic that arrives here
-// happened before or beside it.
+// A part that panics tells by itself what became of it (`delivery/under_way.rs`): a panic that arrives here happened
+// before it or beside it.
 fn panicked() -> Status {
     Problem::new(ErrorReason::Internal, "a fault of the gateway").into()
 }

@@ -58,7 +58,8 @@ impl<T> Default for Table<T> {
 }
 
 impl<T> Table<T> {
-    /// Bytes of a record beside its value. At worst: the index doubles when it is 7/8 full, with a byte more for each.
+    /// Bytes of a record beside its value. At worst, while they become more: the index doubles when it is 7/8 full, with a
+    /// byte more for each.
     pub(super) const OVERHEAD: usize =
         size_of::<Slot<T>>() - size_of::<T>() + (size_of::<Pointer>() + 1) * 16 / 7;
 
@@ -139,6 +140,14 @@ impl<T> Table<T> {
             .find_entry(hash, |pointer| pointer.place == place)
         {
             pointer.remove();
+        }
+        // What a crowd took is given back when the last of it has gone.
+        if self.index.is_empty() && self.chunks.len() > 1 {
+            let hasher = self.hasher.clone();
+            *self = Self {
+                hasher,
+                ..Self::default()
+            };
         }
         Some(value)
     }
@@ -297,16 +306,24 @@ mod tests {
     }
 
     #[test]
-    fn slots_that_were_left_are_filled_again() {
+    fn slots_that_were_left_are_filled_again_and_given_back_with_the_last() {
         let mut table = Table::default();
+        let stays = table.insert(key(5_000), 0).unwrap();
         for round in 0..10 {
             for number in 0..2_000 {
                 table.insert(key(number), round);
             }
-            while let Some((place, _)) = table.oldest() {
+            assert_eq!(table.chunks.len(), 2_001_usize.div_ceil(CHUNK));
+            table.renew(stays);
+            while table.len() > 1 {
+                let (place, _) = table.oldest().unwrap();
                 table.remove(place);
             }
         }
-        assert_eq!(table.chunks.len(), 2_000_usize.div_ceil(CHUNK));
+        assert_eq!(table.find(&key(5_000)), Some(stays));
+        assert_eq!(table.remove(stays), Some(0));
+        assert_eq!(table.chunks.len(), 0);
+        let place = table.insert(key(1), 1);
+        assert_eq!(place, table.find(&key(1)));
     }
 }

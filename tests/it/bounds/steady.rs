@@ -127,8 +127,11 @@ async fn under_load_and_faults_memory_files_and_tasks_stay_where_they_are() {
     easemob.by_chance(rng.fork());
     // A silent Easemob is given up soon, and a request ID forgotten: or this would show how memory fills with
     // what it is there for.
+    // The callers' connections end all the time, too: were it every ten minutes, as by default, all would do so at once, three
+    // times in half an hour, and the line through the tasks would tell of when.
     let toml = format!(
-        "{}connection_age = '10s'\n\
+        "connection_age = '1m'\n\
+         {}connection_age = '10s'\n\
          [apps.shop.timeouts]\nconnect = '600ms'\nattempt = '1s'\ncall = '2s'\ntoken = '1s'\n\
          [media]\nanswer_timeout = '1s'\nstall_timeout = '2s'\n[store]\nttl = '1m'\n[telemetry]\notlp_endpoint = '{}'\n",
         app(&easemob.url()),
