@@ -13,6 +13,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use crate::machine;
@@ -21,6 +22,8 @@ use crate::machine;
 const START: Duration = Duration::from_secs(60);
 /// Longest time from SIGTERM to the end.
 const END: Duration = Duration::from_secs(60);
+/// Longest time for one that is not needed any more: what it has counted for a profile, it writes at its end.
+const SOON: Duration = Duration::from_secs(3);
 /// How often it is looked whether a process has ended.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -103,14 +106,8 @@ impl Peer {
 
     /// Ends it as an orchestrator would, and gives what it said from its start on.
     pub(crate) fn terminate(mut self) -> anyhow::Result<String> {
-        let process = self.child.id().to_string();
-        Command::new("kill").args(["-TERM", &process]).status()?;
-        let until = Instant::now() + END;
-        while self.child.try_wait()?.is_none() {
-            if Instant::now() > until {
-                bail!("process {process} does not end");
-            }
-            thread::sleep(LOOK);
+        if !ended(&mut self.child, END)? {
+            bail!("process {} does not end", self.child.id());
         }
         // The reader ends with the process.
         Ok(self.lines.iter().collect::<Vec<_>>().join("\n"))
@@ -142,7 +139,23 @@ fn announced(line: &str) -> Option<SocketAddr> {
     line.get("grpc")?.as_str()?.parse().ok()
 }
 
+/// Asks it to end, and tells whether it did within this time.
+fn ended(child: &mut Child, within: Duration) -> anyhow::Result<bool> {
+    let until = Instant::now() + within;
+    if child.try_wait()?.is_none() {
+        kill_process(Pid::from_child(child), Signal::TERM)?;
+    }
+    while child.try_wait()?.is_none() {
+        if Instant::now() > until {
+            return Ok(false);
+        }
+        thread::sleep(LOOK);
+    }
+    Ok(true)
+}
+
 fn end(child: &mut Child) {
+    let _ = ended(child, SOON);
     // Fails for one that has ended.
     let _ = child.kill();
     let _ = child.wait();
