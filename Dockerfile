@@ -1,12 +1,11 @@
-# The gateway in an image that holds its static binary, the certificate authorities and nothing else that runs. Each
+# The gateway in an image that holds its binary, the C library, the certificate authorities and nothing else. Each
 # platform builds on itself (docker buildx build --platform=linux/amd64,linux/arm64): ring and mimalloc are C.
 FROM rust:1.95.0-bookworm AS build
 # What the pinned release of Debian has.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends ca-certificates musl-tools \
-    && rm -rf /var/lib/apt/lists/* \
-    && rustup target add "$(uname -m)-unknown-linux-musl"
+    && apt-get install --yes --no-install-recommends ca-certificates \
+    && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 COPY . .
 # The time of the commit, so that the same sources make the same image, as long as the image above and its packages are the same.

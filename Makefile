@@ -8,10 +8,10 @@ MAKEFLAGS += --no-print-directory
 BUF := .tools/npm/node_modules/.bin/buf
 PYTHON := .tools/venv/bin/python
 DENY := .tools/bin/cargo-deny
-AUDITABLE := .tools/bin/cargo-auditable
 CYCLONEDX := .tools/bin/cargo-cyclonedx
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 HADOLINT := .tools/venv/bin/hadolint
+RELEASED := $(abspath $(TARGET))/release/easemob-gateway
 SCRIPTS := .ci/run $(wildcard tools/*.sh benches/*.sh)
 
 .PHONY: help
@@ -20,8 +20,11 @@ help: ## tells what there is
 
 .PHONY: build
 build: ## builds the binary as it is released, its list of dependencies within
-	@tools/install.sh cargo-auditable
-	$(AUDITABLE) auditable build --locked --release
+	@TARGET_DIR=$(TARGET) tools/release.sh
+
+.PHONY: profile
+profile: ## writes what the release is compiled by to pgo/: how often what is called (about twenty minutes)
+	@TARGET=$(TARGET) tools/profile.sh
 
 .PHONY: man
 man: ## writes man pages to target/man
@@ -36,7 +39,7 @@ sbom: ## writes the dependencies as an SBOM (CycloneDX): target/sbom.json
 .PHONY: audit
 audit: build sbom ## compares Cargo.lock, the SBOM and the list within the binary
 	@tools/install.sh rust-audit-info
-	@python3 tools/dependencies.py $(TARGET)/sbom.json $(TARGET)/release/easemob-gateway
+	@python3 tools/dependencies.py $(TARGET)/sbom.json $(RELEASED)
 
 .PHONY: test
 test: ## runs all tests, and installs what they need (LANGS='go java': examples in these alone)
@@ -67,7 +70,7 @@ format: ## lays out the Rust files
 .PHONY: image
 image: ## builds what the image holds, in target/image/root, and tries it out: no Docker is needed
 	@rm -rf $(TARGET)/image/root $(TARGET)/image/root.tar.gz
-	@TARGET_DIR=$(TARGET)/image tools/image.sh $(abspath $(TARGET))/image/root
+	@TARGET_DIR=$(TARGET) tools/image.sh $(abspath $(TARGET))/image/root
 	@TARGET=$(TARGET) tools/test_image.sh
 
 .PHONY: reproducible
@@ -85,9 +88,9 @@ soak: ## runs the tests that take long: load, faults and attacks (ARGS='name' pi
 	SOAK=1 cargo test --locked --release --test it -- $(ARGS)
 
 .PHONY: bench
-bench: ## measures what sends and uploads cost, in half an hour once built (ARGS=quick: a short look)
+bench: build ## measures what sends and uploads cost, in half an hour once built (ARGS=quick: a short look)
 	@tools/install.sh valgrind curl h2load redis
-	cargo bench --locked --bench send $(if $(ARGS),-- $(ARGS))
+	BENCH_GATEWAY=$(RELEASED) cargo bench --locked --bench send $(if $(ARGS),-- $(ARGS))
 
 .PHONY: fleet
 fleet: ## runs the model of a fleet at a hundred times the default quota, over a real Redis (ARGS=quick: a short look)
@@ -105,7 +108,7 @@ micro: ## measures the steps of a send, each by itself (ARGS=quota picks some)
 .PHONY: guard
 guard: build ## counts the instructions of a send of the released binary, and fails where they are too many
 	@tools/install.sh valgrind
-	BENCH_GATEWAY=$(abspath $(TARGET))/release/easemob-gateway cargo bench --locked --profile dev --bench send -- guard
+	BENCH_GATEWAY=$(RELEASED) cargo bench --locked --profile dev --bench send -- guard
 
 .PHONY: figures
 figures: ## measures build times, binary size, start and idle memory (about ten minutes)

@@ -14,7 +14,7 @@
 # - chromium: opens the inbox page and that of examples/web in tests, from Debian's packages, with the fonts of Chinese and emoji
 # - otelcol: a small OpenTelemetry Collector, built from tools/otelcol by Go, in .tools/bin
 # - promtool: checks and tests the alert rules, from Debian's packages, in .tools/bin
-# - musl: the C compiler for the image's static binary, from Debian's packages
+# - llvm-N: reads the counts that `make profile` compiles by, from Debian's packages
 # - helm: renders the chart, with kubectl's version of Kubernetes, in .tools/bin
 # - helm-docs: makes the chart's README of its values, built by Go, in .tools/bin
 # - crds: definitions of the resources that meshes and operators bring, by Go's module proxy, in .tools/crds
@@ -201,8 +201,8 @@ install_promtool() {
   .tools/bin/promtool --version >/dev/null || fail "promtool of Debian's prometheus does not run here"
 }
 
-install_musl() {
-  command -v musl-gcc >/dev/null || apt_install musl-tools
+install_llvm() {
+  command -v "llvm-profdata-${1#llvm-}" >/dev/null || apt_install "$1"
 }
 
 install_helm() {
@@ -258,7 +258,7 @@ install_crds() {
 
 [ $# -gt 0 ] || fail "usage: tools/install.sh python | buf | grpc-js | cargo-deny | cargo-auditable |\
   cargo-cyclonedx | rust-audit-info | shellcheck | valgrind | curl | h2load | otelcol | promtool | chromium |\
-  redis | musl | helm | helm-docs | crds …"
+  redis | llvm-N | helm | helm-docs | crds …"
 mkdir -p .tools
 for name in "$@"; do
   case $name in
@@ -276,7 +276,7 @@ for name in "$@"; do
     chromium) install_chromium ;;
     otelcol) install_otelcol ;;
     promtool) install_promtool ;;
-    musl) install_musl ;;
+    llvm-*) install_llvm "$name" ;;
     helm) install_helm ;;
     helm-docs) install_helm_docs ;;
     crds) install_crds ;;

@@ -42,11 +42,15 @@ def files(root: pathlib.Path) -> dict:
     return {str(path.relative_to(root)): path for path in root.rglob("*") if not path.is_dir()}
 
 
-def test_the_root_holds_the_binary_and_the_authorities_alone():
+def test_the_root_holds_the_binary_the_c_library_and_the_authorities_alone():
     found = files(IMAGE)
-    assert set(found) == {BINARY.removeprefix("/"), AUTHORITIES}
-    runnable = [name for name, path in found.items() if path.stat().st_mode & 0o111 or path.read_bytes()[:4] == b"\x7fELF"]
-    assert runnable == [BINARY.removeprefix("/")]
+    names = {pathlib.Path(name).name for name in found}
+    loader = next(name for name in names if name.startswith("ld-linux-"))
+    libraries = {loader, "libc.so.6", "libm.so.6", "libgcc_s.so.1"}
+    assert names == {"easemob-gateway", "ca-certificates.crt"} | libraries
+    assert {BINARY.removeprefix("/"), AUTHORITIES} <= set(found)
+    runnable = {pathlib.Path(name).name for name, path in found.items() if path.read_bytes()[:4] == b"\x7fELF"}
+    assert runnable == {"easemob-gateway"} | libraries
     assert not any(path.is_symlink() or path.stat().st_mode & 0o7000 for path in found.values())
 
 
@@ -174,6 +178,15 @@ def test_it_finds_easemob_by_name_trusts_it_and_sends(root, easemob, machine):
     assert HOST in machine.asked
     with urllib.request.urlopen("http://127.0.0.1:8025/sandbox/messages?user=bob", timeout=SECONDS) as answer:
         assert len(json.load(answer)["messages"]) == 1
+
+
+def test_it_finds_easemob_by_etc_hosts_before_it_asks_a_name_server(root, easemob, machine):
+    root.trust(easemob)
+    root.write("etc/hosts", f"127.0.0.1 localhost {HOST}\n")
+    machine.asked.clear()
+    run = send(root)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert HOST not in machine.asked
 
 
 def test_it_trusts_nobody_beside_the_authorities(root, easemob):
