@@ -23,7 +23,7 @@ build: ## builds the binary as it is released, its list of dependencies within
 	@TARGET_DIR=$(TARGET) tools/release.sh
 
 .PHONY: profile
-profile: ## writes what the release is compiled by to pgo/: how often what is called (about twenty minutes)
+profile: ## writes what the release is compiled by to pgo/: how often what is called (about a quarter of an hour)
 	@TARGET=$(TARGET) tools/profile.sh
 
 .PHONY: man
