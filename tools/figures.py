@@ -52,17 +52,17 @@ def made(folder: pathlib.Path) -> pathlib.Path:
     return folder
 
 
-def cargo(target: str, *arguments: str) -> float:
-    """The same for cargo."""
-    return timed(target, "cargo", *arguments)
-
-
 def timed(target: str, *command: str) -> float:
     """Runs a build with a target folder of its own, and tells how many seconds it took."""
     environment = os.environ | {"CARGO_TARGET_DIR": target, "TARGET_DIR": target, "CARGO_INCREMENTAL": "0"}
     begin = time.monotonic()
     subprocess.run(command, check=True, cwd=ROOT, env=environment)
     return time.monotonic() - begin
+
+
+def cargo(target: str, *arguments: str) -> float:
+    """Runs cargo so."""
+    return timed(target, "cargo", *arguments)
 
 
 def measure_binary(binary: pathlib.Path, rows: list) -> None:

@@ -2,7 +2,7 @@
 # Builds the binary as it is released. `make build`, `make bench` and the image all have this one: what is measured is what runs.
 # Its dependencies are listed within, and the names of functions are left in, for perf and callgrind; the image goes without.
 #
-# TARGET_DIR is cargo's target folder. INSTRUMENT=FOLDER builds one that counts what it does, for `make profile`.
+# TARGET_DIR is cargo's target folder; what RUSTFLAGS and CFLAGS say counts for nothing here. INSTRUMENT=FOLDER builds one that counts what it does, for `make profile`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
