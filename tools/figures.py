@@ -10,6 +10,7 @@ Linux only, as memory is read from /proc.
 import contextlib
 import os
 import pathlib
+import random
 import re
 import shutil
 import socket
@@ -142,12 +143,15 @@ def is_ready(port: int) -> bool:
 
 
 def free_ports(count: int) -> list:
-    """Ports that nobody holds now: all are held until the last is chosen."""
-    with contextlib.ExitStack() as stack:
-        held = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in held:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in held]
+    """Ports that nobody holds now; not of those that the kernel gives out, which others have at any moment."""
+    ports = []
+    for port in random.sample(range(20_000, 32_768), 1_000):
+        with contextlib.suppress(OSError), socket.socket() as free:
+            free.bind(("127.0.0.1", port))
+            ports.append(port)
+        if len(ports) == count:
+            return ports
+    raise OSError("no port is free")
 
 
 if __name__ == "__main__":

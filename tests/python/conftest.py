@@ -5,6 +5,7 @@ import importlib
 import json
 import os
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -157,12 +158,15 @@ class Gateway:
 
 
 def free_ports(count: int) -> list:
-    """Ports that nobody holds now: all are held until the last is chosen."""
-    with contextlib.ExitStack() as stack:
-        held = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in held:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in held]
+    """Ports that nobody holds now; not of those that the kernel gives out, which others have at any moment."""
+    ports = []
+    for port in random.sample(range(20_000, 32_768), 1_000):
+        with contextlib.suppress(OSError), socket.socket() as free:
+            free.bind(("127.0.0.1", port))
+            ports.append(port)
+        if len(ports) == count:
+            return ports
+    raise OSError("no port is free")
 
 
 @pytest.fixture(scope="session")

@@ -12,11 +12,15 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::{
+    io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
     time::sleep,
 };
 
 use super::tls::TlsFiles;
+
+/// What it says when it takes connections; the second as a Sentinel.
+const READY: [&str; 2] = ["Ready to accept connections", "Sentinel ID is"];
 
 /// A Redis; it ends with this value.
 pub struct Redis {
@@ -24,7 +28,6 @@ pub struct Redis {
     arguments: Vec<String>,
     folder: TempDir,
     child: Child,
-    tls: bool,
 }
 
 impl Redis {
@@ -35,20 +38,15 @@ impl Redis {
 
     /// The same with more settings, as its command line takes them.
     pub async fn start_with(arguments: &[&str]) -> Self {
-        Self::start_at(free_addr(), arguments, false).await
+        let port = |addr: SocketAddr| vec!["--port".into(), addr.port().to_string()];
+        Self::start_at(port, arguments).await
     }
 
     /// One that speaks TLS alone, with these files.
     pub async fn start_tls(files: &TlsFiles, arguments: &[&str]) -> Self {
-        let addr = free_addr();
-        let port = addr.port().to_string();
         let path = |name| files.path(name).into_os_string().into_string().unwrap();
         let (certificate, key, ca) = (path("tls.crt"), path("tls.key"), path("ca.crt"));
         let tls = [
-            "--port",
-            "0",
-            "--tls-port",
-            &port,
             "--tls-cert-file",
             &certificate,
             "--tls-key-file",
@@ -58,38 +56,51 @@ impl Redis {
             "--tls-auth-clients",
             "no",
         ];
-        Self::start_at(addr, &[&tls, arguments].concat(), true).await
-    }
-
-    async fn start_at(addr: SocketAddr, arguments: &[&str], tls: bool) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let arguments: Vec<_> = arguments.iter().map(|text| (*text).to_owned()).collect();
-        let child = spawn(addr, folder.path(), &arguments);
-        let redis = Self {
-            addr,
-            arguments,
-            folder,
-            child,
-            tls,
+        let port = |addr: SocketAddr| {
+            let port = addr.port().to_string();
+            vec!["--port".into(), "0".into(), "--tls-port".into(), port]
         };
-        redis.answers().await;
-        redis
+        Self::start_at(port, &[&tls, arguments].concat()).await
     }
 
     /// A node for a Cluster, which knows no other yet.
     async fn start_node() -> Self {
-        let bus = free_addr().port().to_string();
         let cluster = [
             "--cluster-enabled",
             "yes",
-            "--cluster-port",
-            &bus,
             "--cluster-node-timeout",
             "1000",
             "--cluster-replica-validity-factor",
             "0",
         ];
-        Self::start_with(&cluster).await
+        let ports = |addr: SocketAddr| {
+            let (port, bus) = (addr.port().to_string(), free_addr().port().to_string());
+            vec!["--port".into(), port, "--cluster-port".into(), bus]
+        };
+        Self::start_at(ports, &cluster).await
+    }
+
+    async fn start_at(ports: impl Fn(SocketAddr) -> Vec<String>, arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut said = String::new();
+        // What was free may be taken by now.
+        for _ in 0..5 {
+            let addr = free_addr();
+            let mut all = ports(addr);
+            all.extend(arguments.iter().map(|text| (*text).to_owned()));
+            match spawn(folder.path(), &all).await {
+                Ok(child) => {
+                    return Self {
+                        addr,
+                        arguments: all,
+                        folder,
+                        child,
+                    };
+                }
+                Err(last) => said = last,
+            }
+        }
+        panic!("Redis does not start: {said}");
     }
 
     /// What this copies from that one from now on.
@@ -103,7 +114,6 @@ impl Redis {
 
     /// A Sentinel that watches it, under the name `mymaster`.
     pub async fn start_sentinel(master: &Self) -> Self {
-        let addr = free_addr();
         let folder = tempfile::tempdir().unwrap();
         // It writes down there what it comes to know.
         let file = folder.path().join("sentinel.conf");
@@ -114,25 +124,12 @@ impl Redis {
              sentinel failover-timeout mymaster 3000\n"
         );
         std::fs::write(&file, settings).unwrap();
-        let child = Command::new(binary())
-            .arg(&file)
-            .args(["--sentinel", "--bind", "127.0.0.1"])
-            .args(["--port", &addr.port().to_string()])
-            .arg("--dir")
-            .arg(folder.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let sentinel = Self {
-            addr,
-            arguments: Vec::new(),
-            folder,
-            child,
-            tls: false,
+        let file = file.into_os_string().into_string().unwrap();
+        let port = |addr: SocketAddr| {
+            let port = addr.port().to_string();
+            vec![file.clone(), "--sentinel".into(), "--port".into(), port]
         };
-        sentinel.answers().await;
+        let sentinel = Self::start_at(port, &[]).await;
         sentinel.until_it_says("sentinel", "slaves=1").await;
         sentinel
     }
@@ -212,39 +209,14 @@ impl Redis {
 
     /// Starts again at the same place, with nothing in it.
     pub async fn restart(&mut self) {
-        self.child = spawn(self.addr, self.folder.path(), &self.arguments);
-        self.answers().await;
+        let child = spawn(self.folder.path(), &self.arguments).await;
+        self.child = child.expect("nobody else is where it was");
     }
 
     fn signal(&self, signal: Signal) {
         let pid = self.child.id().expect("it runs until it is waited for");
         let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
         kill_process(pid, signal).unwrap();
-    }
-
-    async fn answers(&self) {
-        super::soon("Redis answers", async {
-            loop {
-                if self.tls {
-                    if tokio::net::TcpStream::connect(self.addr).await.is_ok() {
-                        return;
-                    }
-                    tokio::task::yield_now().await;
-                    continue;
-                }
-                let client = redis::Client::open(self.url()).unwrap();
-                let connected = client.get_multiplexed_async_connection().await;
-                // It listens before it is ready, and asks for a password where the test says so.
-                let asks_for_password = self.arguments.iter().any(|a| a == "--requirepass");
-                if (connected.is_ok() || asks_for_password)
-                    && tokio::net::TcpStream::connect(self.addr).await.is_ok()
-                {
-                    return;
-                }
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
     }
 }
 
@@ -265,7 +237,9 @@ impl Cluster {
                 .await;
         }
         for node in &nodes[1..] {
-            let bus = &node.arguments[3];
+            let [_, _, _, bus, ..] = &node.arguments[..] else {
+                unreachable!("each has its ports first");
+            };
             let (ip, port) = (node.addr.ip(), node.addr.port());
             let meet = format!("CLUSTER MEET {ip} {port} {bus}");
             nodes[0].ask::<()>(&meet).await;
@@ -299,24 +273,48 @@ impl Cluster {
     }
 }
 
-/// An address that is free now.
+/// An address that is free now; not of those that the kernel gives out, which others have at any moment.
 fn free_addr() -> SocketAddr {
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    free.local_addr().unwrap()
+    loop {
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, fastrand::u16(20_000..32_768)));
+        if TcpListener::bind(addr).is_ok() {
+            return addr;
+        }
+    }
 }
 
-fn spawn(addr: SocketAddr, folder: &Path, arguments: &[String]) -> Child {
-    Command::new(binary())
-        .args(["--bind", "127.0.0.1", "--port", &addr.port().to_string()])
+/// Starts one, and returns when it takes connections; what it said, if it ends before.
+async fn spawn(folder: &Path, arguments: &[String]) -> Result<Child, String> {
+    let mut arguments = arguments.iter().peekable();
+    let mut command = Command::new(binary());
+    // A file of settings comes first.
+    command.args(arguments.next_if(|first| !first.starts_with("--")));
+    let mut child = command
+        .args(["--bind", "127.0.0.1"])
         .args(["--save", "", "--appendonly", "no", "--daemonize", "no"])
         .arg("--dir")
         .arg(folder)
         .args(arguments)
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .unwrap()
+        .unwrap();
+    let mut says = BufReader::new(child.stdout.take().unwrap());
+    let mut said = String::new();
+    super::soon("Redis is ready, or ends", async {
+        while !READY.iter().any(|ready| said.contains(ready)) {
+            if says.read_line(&mut said).await.unwrap() == 0 {
+                return Err(());
+            }
+        }
+        Ok(())
+    })
+    .await
+    .map_err(|()| said)?;
+    // It goes on to speak, and is to find a listener.
+    tokio::spawn(async move { tokio::io::copy(&mut says, &mut tokio::io::sink()).await });
+    Ok(child)
 }
 
 /// The one that `tools/install.sh redis` puts there, or else the system's.
