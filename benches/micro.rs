@@ -182,7 +182,7 @@ async fn remember(store: &Store, id: u64, message: &Message, app: &App) {
         unreachable!("every ID is a new one, and there is room");
     };
     let part = message.target.places();
-    let dispatched = store.dispatch(claim, &part, LEASE).await;
+    let dispatched = store.dispatch(claim, &part, Instant::now(), LEASE).await;
     assert_eq!(dispatched, Ok(true));
     let settlement = Settlement {
         message_ids: &[Some("1029457500870543736".to_owned())],

@@ -102,7 +102,9 @@ async fn send(store: &Store, number: u64) -> anyhow::Result<()> {
     let Begun::New(claim) = store.begin(&begin).await? else {
         anyhow::bail!("every ID is a new one");
     };
-    let dispatched = store.dispatch(claim, &[0], LEASE).await?;
+    let dispatched = store
+        .dispatch(claim, &[0], tokio::time::Instant::now(), LEASE)
+        .await?;
     anyhow::ensure!(dispatched, "the claim holds");
     let settlement = Settlement {
         message_ids: &[Some("1234567890123456789".to_owned())],

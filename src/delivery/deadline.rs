@@ -17,8 +17,13 @@ pub struct Deadline {
 impl Deadline {
     /// A deadline this long after now.
     pub fn after(time: Duration) -> Self {
+        Self::since(Instant::now(), time)
+    }
+
+    /// A deadline this long after then.
+    pub fn since(then: Instant, time: Duration) -> Self {
         Self {
-            due: Instant::now() + time,
+            due: then + time,
             margin: MARGIN.min(time / 4),
         }
     }

@@ -365,7 +365,7 @@ impl Delivery {
             &app,
         );
         let order = Order {
-            message: message.ok_or(Failure::Internal)?,
+            message: Arc::new(message.ok_or(Failure::Internal)?),
             app,
             caller,
             request_id: None,

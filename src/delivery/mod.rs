@@ -39,7 +39,7 @@ use crate::{
     caller::Caller,
     easemob::{self, Client, FirstByte},
     id::{RecipientId, RequestId},
-    message::{self, Message},
+    message::{self, Message, Places},
     metrics::Metrics,
     proto::ErrorReason,
     quota::Refusal,
@@ -67,8 +67,8 @@ pub struct Order {
     pub app: Arc<App>,
     /// Who asks.
     pub caller: Caller,
-    /// The message, checked.
-    pub message: Message,
+    /// The message, checked. Shared with its parts, which may outlive the order.
+    pub message: Arc<Message>,
     /// What the caller names it by, so that a repeat can be told from a new one.
     pub request_id: Option<RequestId>,
     /// At least once in place of at most once: what may have been sent is sent again.
@@ -228,6 +228,11 @@ impl Delivery {
             .begin(&self.records, answer_by, &route.closing, &route.request_ids)
             .await
         {
+            // All of it is to be sent.
+            Ok(Start::Run(run, None)) => {
+                let places = message.target.places();
+                return self.send_under(&run, places, route, order).await;
+            }
             Ok(start) => start,
             Err(failure) => return Sent::none(message, failure),
         };
@@ -235,26 +240,34 @@ impl Delivery {
             Some(record) if !request.fits(message, app, record) => {
                 Sent::none(message, Failure::RequestIdReused)
             }
-            _ => self.send_rest(route, order, start).await,
+            // Boxed: a repeat is seldom, and every send would have the room for it.
+            _ => Box::pin(self.send_rest(route, order, start)).await,
         }
     }
 
     /// Sends what is left of a message that has begun.
     async fn send_rest(&self, route: &Arc<Route>, mut order: Order, start: Start) -> Sent {
-        if let Start::Run(run, None) = start {
-            let places = order.message.target.places();
-            let parts = pin!(self.send_parts(route, order, Some((&run, places))));
-            return run.keep(parts).await;
-        }
-        let mut remaining = start.remaining(&mut order.message.target);
+        let message = Arc::make_mut(&mut order.message);
+        let mut remaining = start.remaining(&mut message.target);
         let Some(run) = remaining.run.take() else {
             return remaining.known;
         };
-        order.message.target.recipients = std::mem::take(&mut remaining.recipients);
+        message.target.recipients = std::mem::take(&mut remaining.recipients);
         let places = std::mem::take(&mut remaining.places);
-        let parts = pin!(self.send_parts(route, order, Some((&run, places))));
-        let sent = run.keep(parts).await;
+        let sent = self.send_under(&run, places, route, order).await;
         remaining.with(sent)
+    }
+
+    /// Sends under a request's run, which has these places.
+    async fn send_under(
+        &self,
+        run: &Run,
+        places: Places,
+        route: &Arc<Route>,
+        order: Order,
+    ) -> Sent {
+        let parts = pin!(self.send_parts(route, order, Some((run, places))));
+        run.keep(parts).await
     }
 
     /// `run`: the request's, and the places of the recipients.
@@ -262,7 +275,7 @@ impl Delivery {
         &self,
         route: &Arc<Route>,
         order: Order,
-        run: Option<(&Run, Vec<u32>)>,
+        run: Option<(&Run, Places)>,
     ) -> Sent {
         let Order {
             app,
@@ -272,7 +285,6 @@ impl Delivery {
             deadline,
             ..
         } = order;
-        let message = Arc::new(message);
         let kind = turn::quota_kind(message.target.kind);
         let most = route.upstream.quotas.largest_call(kind);
         let recipients = split::split(&message, &app.limits, most);
@@ -288,11 +300,9 @@ impl Delivery {
         let first_bytes: Vec<_> = recipients.iter().map(|_| FirstByte::default()).collect();
         let tally = |i: usize| Tally::new(route, &message, &recipients[i], &first_bytes[i]);
         let parts = (0..recipients.len()).map(|i| {
-            let hold = |(run, places): &(&Run, Vec<u32>)| {
-                run.hold(
-                    places[recipients[i].clone()].to_vec(),
-                    first_bytes[i].clone(),
-                )
+            let hold = |(run, places): &(&Run, Places)| {
+                let places = Places::from(&places[recipients[i].clone()]);
+                run.hold(places, first_bytes[i].clone())
             };
             let part = Part {
                 route: Arc::clone(route),

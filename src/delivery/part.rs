@@ -1,6 +1,12 @@
 //! One part of a message, from its turn to its outcome: the procedure that everything else serves.
 
-use std::{ops::Range, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{
+    ops::Range,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use tokio::{
     sync::Semaphore,
@@ -143,32 +149,39 @@ impl Part {
         let tokens = &self.route.upstream.tokens;
         let ready = async || tokens.ready().await.map_err(Failure::from);
         let no_token = |failure| (Stage::Token, failure);
+        // Looking at the clock costs as much as a lock, so it is looked at only after something was waited for.
         let asked = Instant::now();
-        self.unless_closing(ready()).await.map_err(no_token)?;
-        let queued = Instant::now();
-        let turn = self.unless_closing(self.turn()).await;
+        let queued = match tokens.at_hand(asked) {
+            Some(_token) => asked,
+            None => {
+                self.unless_closing(pin!(ready())).await.map_err(no_token)?;
+                Instant::now()
+            }
+        };
+        let turn = self.unless_closing(pin!(self.turn(queued))).await;
         let turn = turn.map_err(|failure| (Stage::Turn, failure))?;
-        let granted = Instant::now();
+        let granted = turn.began().unwrap_or(queued);
         tell_wait(granted - queued);
         self.route.wait.record(granted - asked);
-        let token = ready().await.map_err(no_token)?;
+        let (token, now) = match tokens.at_hand(granted) {
+            Some(token) => (token, granted),
+            None => (ready().await.map_err(no_token)?, Instant::now()),
+        };
         let call_timeout = self.route.client.call_timeout();
-        let until = *course
-            .until
-            .get_or_insert_with(|| Instant::now() + call_timeout);
+        let until = *course.until.get_or_insert(now + call_timeout);
         if let Some(held) = &self.held {
-            let dispatched = held.dispatch(call_timeout).await;
+            let dispatched = held.dispatch(now, call_timeout).await;
             dispatched.map_err(|failure| (Stage::Turn, failure))?;
             course.dispatched = true;
         }
-        let outcome = self.attempt(turn, &token, until).await;
+        let outcome = self.attempt(turn, &token, now, until).await;
         course.token = Some(token);
         outcome.map_err(|failure| (Stage::Attempt, failure))
     }
 
     /// Waits until the part may go: the quota has room, there is a place, and Easemob can be reached as
     /// far as is known. Where that comes too late, the cause is told and not the deadline.
-    async fn turn(&self) -> Result<Turn, Failure> {
+    async fn turn(&self, now: Instant) -> Result<Turn, Failure> {
         let Upstream {
             pauses,
             breaker,
@@ -185,8 +198,11 @@ impl Part {
             return Err(pause.refusal().into());
         }
         let messages = self.recipients.len() as u64;
-        let turn = pin!(self.admission.turn(messages, Some(&self.route.places)));
-        let left = self.answer_by.saturating_duration_since(Instant::now());
+        let turn = self
+            .admission
+            .turn_from(now, messages, Some(&self.route.places));
+        let turn = pin!(turn);
+        let left = self.answer_by.saturating_duration_since(now);
         let before_answer = BEFORE_ANSWER + quotas.time_to_miss().min(left / 4);
         match in_time(self.answer_by - before_answer, turn).await {
             Ok(turn) => {
@@ -209,12 +225,12 @@ impl Part {
         }
     }
 
-    async fn attempt(&self, turn: Turn, token: &Token, until: Instant) -> Outcome {
+    async fn attempt(&self, turn: Turn, token: &Token, now: Instant, until: Instant) -> Outcome {
         let breaker = &self.route.upstream.breaker;
         let recipients = &self.message.target.recipients[self.recipients.clone()];
         let first_byte = &self.first_byte;
         let client = &self.route.client;
-        let call = client.send(&self.message, recipients, token, first_byte, until);
+        let call = client.send(&self.message, recipients, token, first_byte, now, until);
         let outcome = call.await;
         match &outcome {
             Err(error) if error.kind == Kind::Unreachable => breaker.failed(),
@@ -308,7 +324,7 @@ impl Part {
             sleep_until(next).await;
             Ok(())
         };
-        self.unless_closing(pause).await
+        self.unless_closing(pin!(pause)).await
     }
 
     /// Has another token made, in place of the one that was refused.
@@ -332,13 +348,12 @@ impl Part {
     /// What begins after this could be cut short by the end of the drain.
     async fn unless_closing<T>(
         &self,
-        wait: impl Future<Output = Result<T, Failure>>,
+        mut wait: Pin<&mut impl Future<Output = Result<T, Failure>>>,
     ) -> Result<T, Failure> {
         let closing = &self.route.closing;
         if closing.is_cancelled() {
             return Err(Failure::ShuttingDown);
         }
-        let mut wait = pin!(wait);
         // Mostly there is nothing to wait for, and no need to be told of the end.
         if let Poll::Ready(outcome) = look(wait.as_mut()).await {
             return outcome;

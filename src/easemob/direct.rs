@@ -10,7 +10,6 @@ use std::{
 };
 
 use http::{Request, Response, Uri};
-use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::{
     client::legacy::{Client, Error, connect::HttpConnector},
@@ -22,7 +21,7 @@ use tower::Service;
 
 use super::{
     first_byte::NotedBody,
-    pool::{POOL_IDLE_TIMEOUT, POOL_MAX_IDLE, TCP_USER_TIMEOUT},
+    pool::{AnswerBody, POOL_IDLE_TIMEOUT, POOL_MAX_IDLE, TCP_USER_TIMEOUT},
 };
 
 /// Connections that posts go over.
@@ -53,14 +52,15 @@ impl Direct {
     }
 
     /// The head of the answer. What went wrong, in words.
-    pub(super) async fn request(
+    pub(super) fn request(
         &self,
         request: Request<NotedBody>,
-    ) -> Result<Response<Incoming>, String> {
-        self.0
-            .request(request)
-            .await
-            .map_err(|error| describe(&error))
+    ) -> impl Future<Output = Result<Response<AnswerBody>, String>> + use<> {
+        let response = self.0.request(request);
+        async {
+            let response = response.await.map_err(|error| describe(&error))?;
+            Ok(response.map(AnswerBody::Direct))
+        }
     }
 }
 

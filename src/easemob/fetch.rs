@@ -9,6 +9,7 @@ use http::HeaderValue;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::{
     FirstByte,
@@ -190,6 +191,7 @@ impl Source {
             authorization,
             json: serde_json::to_vec(request).expect("strings always serialise"),
             first_byte: FirstByte::default(),
+            began: Instant::now(),
             timeout: self.app.timeouts.token,
         };
         // Whatever becomes of this call, no message was sent by it.

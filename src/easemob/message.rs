@@ -26,21 +26,22 @@ pub struct Accepted {
 }
 
 impl Client {
-    /// Sends a message to some of its recipients in one call. It is given up at this time, and before that after the time
-    /// that the app grants each attempt.
+    /// Sends a message to some of its recipients in one call, which begins `now`. It is given up at `until`, and before that
+    /// after the time that the app grants each attempt.
     pub async fn send(
         &self,
         message: &Message,
         recipients: &[RecipientId],
         token: &Token,
         first_byte: &FirstByte,
+        now: Instant,
         until: Instant,
     ) -> Result<Accepted, Error> {
-        let attempt = self.metrics.sends[message.target.kind as usize].attempt();
-        let timeout = until.saturating_duration_since(Instant::now());
+        let attempt = self.metrics.sends[message.target.kind as usize].attempt_since(now);
+        let timeout = until.saturating_duration_since(now);
         let timeout = timeout.min(self.app.timeouts.attempt);
         let outcome = self
-            .send_once(message, recipients, token, first_byte, timeout)
+            .send_once(message, recipients, token, first_byte, now, timeout)
             .await;
         record(attempt, &outcome);
         outcome
@@ -52,6 +53,7 @@ impl Client {
         recipients: &[RecipientId],
         token: &Token,
         first_byte: &FirstByte,
+        began: Instant,
         timeout: Duration,
     ) -> Result<Accepted, Error> {
         let kind = message.target.kind;
@@ -60,6 +62,7 @@ impl Client {
             authorization: Some(token.authorization.clone()),
             json: message.to_json(recipients),
             first_byte: first_byte.clone(),
+            began,
             timeout,
         };
         let reply = self

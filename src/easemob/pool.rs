@@ -8,6 +8,7 @@ use http_body_util::BodyExt;
 use reqwest::redirect;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
+use tokio_util::either::Either;
 
 use super::{
     direct::{Direct, innermost},
@@ -55,27 +56,35 @@ impl Pool {
     }
 
     /// Whether it is young enough, and trusts just these.
-    pub(super) fn serves(&self, ca: Option<&Arc<SecretString>>, age: Duration) -> bool {
+    pub(super) fn serves(
+        &self,
+        ca: Option<&Arc<SecretString>>,
+        age: Duration,
+        now: Instant,
+    ) -> bool {
         let trusts = self.ca.as_ref().map(Arc::as_ptr) == ca.map(Arc::as_ptr);
-        trusts && self.born.elapsed() < age
+        trusts && now.saturating_duration_since(self.born) < age
     }
 
     /// Sends a request whose body is at hand. The head of the answer; else what went wrong, in words.
-    pub(super) async fn post(
+    // No `async fn`: that would have room for the request as well, and whatever holds it would be moved with it.
+    pub(super) fn post(
+        &self,
+        request: Request<NotedBody>,
+    ) -> impl Future<Output = Result<Response<AnswerBody>, String>> {
+        match &self.direct {
+            Some(direct) => Either::Left(direct.request(request)),
+            None => Either::Right(Box::pin(self.post_by_proxy(request))),
+        }
+    }
+
+    async fn post_by_proxy(
         &self,
         request: Request<NotedBody>,
     ) -> Result<Response<AnswerBody>, String> {
-        match &self.direct {
-            Some(direct) => {
-                let response = direct.request(request).await?;
-                Ok(response.map(AnswerBody::Direct))
-            }
-            None => {
-                let request = request.map(reqwest::Body::wrap);
-                let request = reqwest::Request::try_from(request).map_err(describe)?;
-                Ok(answer(self.execute(request).await?))
-            }
-        }
+        let request = request.map(reqwest::Body::wrap);
+        let request = reqwest::Request::try_from(request).map_err(describe)?;
+        Ok(answer(self.execute(request).await?))
     }
 
     /// Sends any other.

@@ -91,10 +91,15 @@ impl Tokens {
         })
     }
 
+    /// A token that is there, and need not be renewed yet.
+    pub fn at_hand(&self, now: Instant) -> Option<Arc<Token>> {
+        self.usable(now).filter(|token| token.is_fresh(now))
+    }
+
     /// A token that can be used now. Waits for one if there is none.
     pub async fn ready(self: &Arc<Self>) -> Result<Arc<Token>, Error> {
         let now = Instant::now();
-        if let Some(token) = self.usable(now).filter(|token| token.is_fresh(now)) {
+        if let Some(token) = self.at_hand(now) {
             return Ok(token);
         }
         let running = {

@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Request, Response, header};
 use http_body::Body;
 use reqwest::Url;
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     endpoint::{Attempt, Endpoint},
@@ -53,6 +54,8 @@ pub(super) struct Call<'a> {
     pub(super) authorization: Option<HeaderValue>,
     pub(super) json: Vec<u8>,
     pub(super) first_byte: FirstByte,
+    /// Now: whoever calls has just looked.
+    pub(super) began: Instant,
     /// Time for the whole call.
     pub(super) timeout: Duration,
 }
@@ -65,18 +68,20 @@ impl Transport {
             pool: ArcSwapOption::empty(),
         };
         // Here, so that no call has to wait for it. A failure is logged, and calls try anew.
-        let _pool = transport.pool();
+        let _pool = transport.pool(Instant::now());
         transport
     }
 
     /// Sends the call and reads its answer to the end.
     pub(super) async fn post(&self, call: Call<'_>) -> Result<Reply, Broken> {
-        let timeout = call.timeout;
+        let (began, timeout) = (call.began, call.timeout);
         let mut attempt = Attempt::begin(call.endpoint);
+        // Out of the call before anything is waited for: what is held meanwhile is moved about with all that holds it.
+        let request = request(call, &attempt);
         let posted = {
             // Pinned here: it is large, and a timer would move it about.
-            let posted = pin!(self.post_untimed(call, &attempt));
-            tokio::time::timeout(timeout, posted).await
+            let posted = pin!(self.post_untimed(request, began));
+            timeout_at(began + timeout, posted).await
         };
         match posted {
             Ok(Ok(reply)) => {
@@ -100,31 +105,17 @@ impl Transport {
         }
     }
 
-    async fn post_untimed(&self, call: Call<'_>, attempt: &Attempt) -> Result<Reply, Broken> {
-        let mut request = Request::new(NotedBody::new(Bytes::from(call.json), call.first_byte));
-        *request.method_mut() = http::Method::POST;
-        *request.uri_mut() = call.endpoint.uri.clone();
-        let headers = request.headers_mut();
-        // As many as there may be, at once.
-        headers.reserve(8);
-        headers.insert(header::HOST, call.endpoint.host.clone());
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        );
-        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
-        if let Some(authorization) = call.authorization {
-            headers.insert(header::AUTHORIZATION, authorization);
-        }
-        attempt.inject(headers);
-
-        let pool = self.pool();
-        let response = async { pool?.post(request).await };
-        let response = response.await.map_err(|what| Broken {
+    async fn post_untimed(
+        &self,
+        request: Request<NotedBody>,
+        began: Instant,
+    ) -> Result<Reply, Broken> {
+        let broken = |what| Broken {
             what,
             http_status: None,
-        })?;
+        };
+        let pool = self.pool(began).map_err(broken)?;
+        let response = pool.post(request).await.map_err(broken)?;
         read(response).await
     }
 
@@ -201,16 +192,16 @@ impl Transport {
     }
 
     async fn execute(&self, request: reqwest::Request) -> Result<reqwest::Response, String> {
-        self.pool()?.execute(request).await
+        self.pool(Instant::now())?.execute(request).await
     }
 
     /// Made anew from time to time: it gives a connection no age, and a busy one would never learn that
     /// DNS has changed.
-    fn pool(&self) -> Result<Arc<Pool>, String> {
+    fn pool(&self, now: Instant) -> Result<Arc<Pool>, String> {
         let ca = self.app.ca.as_ref().and_then(Outside::get);
         let pool = self.pool.load();
         if let Some(pool) = &*pool
-            && pool.serves(ca.as_ref(), self.app.connection_age)
+            && pool.serves(ca.as_ref(), self.app.connection_age, now)
         {
             return Ok(Arc::clone(pool));
         }
@@ -233,6 +224,28 @@ impl Transport {
             }
         }
     }
+}
+
+/// The request of a call.
+fn request(call: Call<'_>, attempt: &Attempt) -> Request<NotedBody> {
+    let mut request = Request::new(NotedBody::new(Bytes::from(call.json), call.first_byte));
+    *request.method_mut() = http::Method::POST;
+    *request.uri_mut() = call.endpoint.uri.clone();
+    let headers = request.headers_mut();
+    // As many as there may be, at once.
+    headers.reserve(8);
+    headers.insert(header::HOST, call.endpoint.host.clone());
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+    if let Some(authorization) = call.authorization {
+        headers.insert(header::AUTHORIZATION, authorization);
+    }
+    attempt.inject(headers);
+    request
 }
 
 /// Reads an answer to its end, up to its limit.
@@ -329,6 +342,7 @@ mod tests {
                 authorization: None,
                 json: b"{}".to_vec(),
                 first_byte: FirstByte::default(),
+                began: Instant::now(),
                 timeout: Duration::from_secs(10),
             };
             assert_eq!(transport.post(call).await.unwrap().status, 200);

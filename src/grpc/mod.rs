@@ -143,7 +143,8 @@ impl MessagingService for Messaging {
         &self,
         request: Request<proto::SendMessageRequest>,
     ) -> Result<Response<proto::SendMessageResponse>, Status> {
-        send::send_message(self, request).await
+        let order = send::order(self, request)?;
+        Ok(Response::new(send::send(self, order).await?))
     }
 
     async fn send_messages(

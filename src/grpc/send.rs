@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use prost_types::Timestamp;
-use tonic::{Request, Response, Status};
+use tonic::Request;
 
 use super::{Messaging, reason, status::Problem};
 use crate::{
@@ -17,33 +17,40 @@ use crate::{
     trace,
 };
 
-pub(super) async fn send_message(
+/// What a request asks for. Apart from the sending, so that what is sent does not keep all that came for it.
+pub(super) fn order(
     messaging: &Messaging,
     request: Request<proto::SendMessageRequest>,
-) -> Result<Response<proto::SendMessageResponse>, Status> {
+) -> Result<Order, Problem> {
     let (deadline, caller) = (noted(&request)?, noted(&request)?);
-    let sent = send(messaging, caller, request.into_inner(), deadline).await;
-    Ok(Response::new(sent?))
+    checked(messaging, caller, request.into_inner(), deadline)
 }
 
-/// One message, however its request came.
-pub(super) async fn send(
+/// The same, however the request came.
+pub(super) fn checked(
     messaging: &Messaging,
     caller: Caller,
     request: proto::SendMessageRequest,
     deadline: Deadline,
-) -> Result<proto::SendMessageResponse, Problem> {
+) -> Result<Order, Problem> {
     let app = app(messaging, &caller, &request.app)?;
     let resend_maybe_sent = request.resend_maybe_sent;
     let (message, request_id) = check(request, &app)?;
-    let order = Order {
-        message,
+    Ok(Order {
+        message: Arc::new(message),
         request_id,
         resend_maybe_sent,
         app,
         caller,
         deadline,
-    };
+    })
+}
+
+/// Sends one message.
+pub(super) async fn send(
+    messaging: &Messaging,
+    order: Order,
+) -> Result<proto::SendMessageResponse, Problem> {
     let name = Arc::clone(&order.app.name);
     let sent = messaging.delivery.send(order).await;
     for failed in &sent.failures {

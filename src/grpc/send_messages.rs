@@ -14,7 +14,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     Messaging, Peer, Timeouts, layer,
-    send::{noted, send, send_failure},
+    send::{self, noted, send_failure},
     status::Problem,
 };
 use crate::{
@@ -132,7 +132,8 @@ impl Many {
             let place = messaging.in_flight.try_acquire();
             let _place =
                 place.map_err(|_full| overloaded("the gateway has too many requests under way"))?;
-            send(&messaging, caller, request, deadline).await
+            let order = send::checked(&messaging, caller, request, deadline)?;
+            send::send(&messaging, order).await
         });
         self.recipients += recipients;
         let under_way = UnderWay {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName};
+use tokio::time::Instant;
 
 use crate::delivery::Deadline;
 
@@ -16,14 +17,18 @@ pub struct Timeouts {
 }
 
 impl Timeouts {
-    /// The deadline of a call that has just arrived.
-    pub(super) fn deadline(&self, headers: &HeaderMap) -> Deadline {
-        self.after(asked(headers))
+    /// The deadline of a call that has arrived `now`.
+    pub(super) fn deadline(&self, headers: &HeaderMap, now: Instant) -> Deadline {
+        Deadline::since(now, self.granted(asked(headers)))
     }
 
     /// The deadline of what asks for so much time, from now.
     pub(super) fn after(&self, asked: Option<Duration>) -> Deadline {
-        Deadline::after(asked.unwrap_or(self.default).min(self.max))
+        Deadline::after(self.granted(asked))
+    }
+
+    fn granted(&self, asked: Option<Duration>) -> Duration {
+        asked.unwrap_or(self.default).min(self.max)
     }
 
     /// The deadline of a transfer, which has one only where the caller says.

@@ -4,9 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use smallvec::{SmallVec, smallvec};
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::{MediaMessage, Message, canonical, request::Pieces};
+use super::{
+    MediaMessage, Message,
+    canonical::{self, Form},
+    request::Pieces,
+};
 use crate::app::App;
 
 /// After a text in a form: none has it, neither an ID nor JSON of ours.
@@ -20,6 +25,9 @@ const THUMBNAIL: [&str; 2] = ["thumb", "thumb_secret"];
 /// accident; a caller that constructs two only deceives itself, since request IDs are its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint([u8; 16]);
+
+/// What a message may have begun as: nearly always as what it is.
+pub type Fingerprints = SmallVec<[Fingerprint; 1]>;
 
 /// The files that a media message names, as far as recipients see them.
 #[derive(Default, Deserialize)]
@@ -67,12 +75,12 @@ type Object<'a> = BTreeMap<&'a str, &'a RawValue>;
 
 impl Message {
     /// The message's fingerprints: its own, and those of the uploads that it may be the second half of.
-    pub fn fingerprints(&self, app: &App) -> Vec<Fingerprint> {
+    pub fn fingerprints(&self, app: &App) -> Fingerprints {
         let mut form = self.form(app);
         let common = form.len();
         form.extend_from_slice(b"body");
         form.extend_from_slice(self.envelope.pieces().body);
-        let mut all = vec![Fingerprint::of_form(&form)];
+        let mut all = smallvec![Fingerprint::of_form(&form)];
         if let Some(mut body) = self.body_with_file() {
             for keys in [FILE.as_slice(), &THUMBNAIL] {
                 let members = body.len();
@@ -94,11 +102,11 @@ impl Message {
 
     /// All but the body, in the one form that the same message always has. What is not set adds as much as
     /// its default.
-    fn form(&self, app: &App) -> Vec<u8> {
+    fn form(&self, app: &App) -> Form {
         let Pieces {
             head, ext, options, ..
         } = self.envelope.pieces();
-        let mut form = Vec::with_capacity(512);
+        let mut form = Form::new();
         form.extend_from_slice(app.name.as_bytes());
         form.push(END);
         form.extend_from_slice(self.target.kind.path().as_bytes());
@@ -118,9 +126,9 @@ impl Message {
             form.extend_from_slice(piece);
         }
         form.push(END);
-        match str::from_utf8(ext).expect("it came as text") {
-            "" => canonical::no_members(&mut form),
-            ext => canonical::value(&mut form, ext),
+        match ext {
+            [] => canonical::no_members(&mut form),
+            ext => canonical::value(&mut form, str::from_utf8(ext).expect("it came as text")),
         }
         form
     }
@@ -151,7 +159,7 @@ impl MediaMessage {
 }
 
 /// The fingerprint of a message and its upload. `body`: as long as the files are not known, all else is.
-fn upload(form: &mut Vec<u8>, body: &Object<'_>) -> Fingerprint {
+fn upload(form: &mut Form, body: &Object<'_>) -> Fingerprint {
     form.extend_from_slice(b"upload");
     for (key, value) in body {
         canonical::text(form, key);

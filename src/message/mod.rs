@@ -20,8 +20,9 @@ mod video;
 
 use serde::Serialize;
 
-pub use self::fingerprint::{Files, Fingerprint};
+pub use self::fingerprint::{Files, Fingerprint, Fingerprints};
 pub use self::media::MediaMessage;
+pub use self::order::Places;
 pub use self::target::{Kind, Target};
 use self::{
     audio::Audio,

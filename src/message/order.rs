@@ -1,13 +1,21 @@
 //! Recipients by their places in an order that does not depend on how a request lists them: what is
 //! remembered of a message holds for every way of asking for it.
 
+use smallvec::{SmallVec, smallvec};
+
 use super::Target;
+
+/// Places of recipients. Most messages have one, which takes no memory of its own.
+pub type Places = SmallVec<[u32; 1]>;
 
 impl Target {
     /// The places of the recipients in the target's own order, which does not depend on how a request
     /// lists them.
-    pub fn order(&self) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.recipients.len()).collect();
+    pub fn order(&self) -> SmallVec<[usize; 1]> {
+        let mut order: SmallVec<[usize; 1]> = (0..self.recipients.len()).collect();
+        if order.len() == 1 {
+            return order;
+        }
         let id = |at: usize| self.recipients[at].as_str().bytes();
         if self.kind.ignores_case() {
             let lower = |at: usize| id(at).map(|b| b.to_ascii_lowercase());
@@ -19,12 +27,8 @@ impl Target {
     }
 
     /// The place of each recipient in that order.
-    pub fn places(&self) -> Vec<u32> {
-        // Most messages have one.
-        if self.recipients.len() == 1 {
-            return Vec::from([0]);
-        }
-        let mut places = vec![0; self.recipients.len()];
+    pub fn places(&self) -> Places {
+        let mut places = smallvec![0; self.recipients.len()];
         for (place, at) in (0..).zip(self.order()) {
             places[at] = place;
         }
@@ -40,7 +44,7 @@ mod tests {
         message::{Kind, target::Options},
     };
 
-    fn places(kind: Kind, ids: &[&str]) -> Vec<u32> {
+    fn places(kind: Kind, ids: &[&str]) -> Places {
         let violations = Violations::default();
         let check = |id: &&str| crate::id::RecipientId::check((*id).into(), violations.root());
         let target = Target {
@@ -53,8 +57,8 @@ mod tests {
 
     #[test]
     fn a_recipient_has_its_place_however_it_is_listed_and_spelled() {
-        assert_eq!(places(Kind::Users, &["bob", "Amy", "zoe"]), [1, 0, 2]);
-        assert_eq!(places(Kind::Users, &["ZOE", "amy", "Bob"]), [2, 0, 1]);
-        assert_eq!(places(Kind::Groups, &["b", "a", "Z"]), [2, 1, 0]);
+        assert_eq!(places(Kind::Users, &["bob", "Amy", "zoe"])[..], [1, 0, 2]);
+        assert_eq!(places(Kind::Users, &["ZOE", "amy", "Bob"])[..], [2, 0, 1]);
+        assert_eq!(places(Kind::Groups, &["b", "a", "Z"])[..], [2, 1, 0]);
     }
 }

@@ -1,11 +1,12 @@
 //! Calls to Easemob: how long each attempt took and how it ended, what it waited for, what it carried.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use opentelemetry::{
     KeyValue,
     metrics::{BoundHistogram, Counter, Histogram},
 };
+use tokio::time::Instant;
 
 use super::{Bytes, instruments::Instruments};
 
@@ -94,11 +95,16 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// An attempt begins.
+    /// An attempt begins now.
     pub fn attempt(&self) -> Attempt<'_> {
+        self.attempt_since(Instant::now())
+    }
+
+    /// An attempt that has begun at this time.
+    pub fn attempt_since(&self, began: Instant) -> Attempt<'_> {
         Attempt {
             endpoint: self,
-            began: Instant::now(),
+            began,
             ended: false,
         }
     }

@@ -292,6 +292,16 @@ impl Admission {
     /// Waits for the turn of one of its calls, with one of `places`, if any are given. A call that has to
     /// go again waits again.
     pub async fn turn(&self, messages: u64, places: Option<&Arc<Semaphore>>) -> Turn {
+        self.turn_from(Instant::now(), messages, places).await
+    }
+
+    /// The same for whoever has just looked what time it is.
+    pub async fn turn_from(
+        &self,
+        now: Instant,
+        messages: u64,
+        places: Option<&Arc<Semaphore>>,
+    ) -> Turn {
         let lane = self.quotas.lane(self.kind);
         let mut turn = Turn {
             quotas: Arc::clone(&self.quotas),
@@ -304,22 +314,22 @@ impl Admission {
         let receiver = {
             let mut rules = lane.lock();
             self.put_back_what_goes_again(&mut rules, messages);
-            if let Some(place) = rules.go_at_once(&self.asker, messages, places, Instant::now()) {
+            if let Some(place) = rules.go_at_once(&self.asker, messages, places, now) {
                 self.goes(&mut rules, messages);
                 drop(rules);
                 lane.keep_lease();
                 turn.grant(place);
-                turn.begin();
+                turn.begin(now);
                 return turn;
             }
             rules.wait(&self.asker, turn, places)
         };
-        lane.keep_time();
+        lane.keep_time(now);
         lane.keep_lease();
         // The line is not dropped while this holds the lane, and gives up nobody who waits.
         let mut turn = receiver.await.expect("the line lets go whoever waits");
         self.goes(&mut lane.lock(), messages);
-        turn.begin();
+        turn.begin(Instant::now());
         turn
     }
 
@@ -409,6 +419,14 @@ impl Turn {
         }
     }
 
+    /// When it began; none of one that has ended.
+    pub fn began(&self) -> Option<Instant> {
+        match self.state {
+            State::Begun(at) => Some(at),
+            State::Waiting | State::Granted | State::Refused(_) => None,
+        }
+    }
+
     fn messages(&self) -> u64 {
         self.messages
     }
@@ -423,8 +441,8 @@ impl Turn {
         self.state = State::Waiting;
     }
 
-    fn begin(&mut self) {
-        self.state = State::Begun(Instant::now());
+    fn begin(&mut self, now: Instant) {
+        self.state = State::Begun(now);
     }
 }
 
@@ -485,10 +503,10 @@ impl Lane {
     }
 
     /// Someone waits: from now until nobody does, they go when their time comes.
-    fn keep_time(self: &Arc<Self>) {
+    fn keep_time(self: &Arc<Self>, now: Instant) {
         let mut rules = self.lock();
         // Here, and not by the task that keeps time: to wake that one costs more than all the rest.
-        let for_time = rules.let_go(Instant::now());
+        let for_time = rules.let_go(now);
         if rules.nobody_waits() {
             return;
         }

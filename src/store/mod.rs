@@ -18,8 +18,7 @@ mod redis;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::runtime::Handle;
-
+use tokio::{runtime::Handle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
@@ -173,15 +172,17 @@ impl Store {
         }
     }
 
-    /// The last step before the socket. `false`: the claim was lost, and nothing may be sent.
+    /// The last step before the socket, `now`: whoever is there has just looked. `false`: the claim was lost, and nothing
+    /// may be sent.
     pub async fn dispatch(
         &self,
         claim: Claim,
         part: &[u32],
+        now: Instant,
         lease: Duration,
     ) -> Result<bool, Error> {
         match self {
-            Self::Memory(memory) => Ok(memory.dispatch(claim, part, lease)),
+            Self::Memory(memory) => Ok(memory.dispatch(claim, part, now, lease)),
             Self::Redis(redis) => redis.dispatch(claim, part, lease).await,
         }
     }

@@ -5,6 +5,8 @@ use std::{
     hash::{Hash, Hasher},
 };
 
+use smallvec::SmallVec;
+
 use crate::{
     id::{FileId, RequestId},
     media::Section,
@@ -26,7 +28,8 @@ impl Hash for Key {
 impl Key {
     /// The key of a request. Each caller has IDs of its own, and so has each app.
     pub fn new(caller: &str, app: &str, request_id: &RequestId) -> Self {
-        let mut name = Vec::with_capacity(128);
+        // Long enough for nearly all: it takes no memory of its own.
+        let mut name = SmallVec::<[u8; 256]>::new();
         for part in [caller, app, request_id.as_str()] {
             name.extend_from_slice(part.as_bytes());
             // Which neither a caller nor an ID has: no two lists of parts read the same.

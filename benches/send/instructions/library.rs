@@ -17,6 +17,7 @@ use easemob_gateway::{
     store::{Begin, Begun, Key, Settlement, Store, Unsent},
 };
 use prost::Message as _;
+use tokio::time::Instant;
 
 use crate::message;
 
@@ -63,7 +64,7 @@ async fn remember(store: &Store, id: u64, message: &Message, app: &App) -> anyho
     };
     let part = message.target.places();
     ensure!(
-        store.dispatch(claim, &part, lease).await?,
+        store.dispatch(claim, &part, Instant::now(), lease).await?,
         "the claim holds"
     );
     let settlement = Settlement {

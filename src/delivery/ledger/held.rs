@@ -3,10 +3,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::time::Instant;
+
 use super::{BEYOND_ATTEMPT, CLAIM_LEASE, TAKEN_OVER, in_doubt};
 use crate::{
     delivery::{Failure, Outcome},
     easemob::FirstByte,
+    message::Places,
     store::{Claim, Settlement, Store, Unsent},
     trace,
 };
@@ -16,7 +19,7 @@ use crate::{
 pub(in crate::delivery) struct Held {
     store: Arc<Store>,
     claim: Claim,
-    places: Vec<u32>,
+    places: Places,
     first_byte: FirstByte,
     settled: bool,
 }
@@ -25,7 +28,7 @@ impl Held {
     pub(super) fn new(
         store: &Arc<Store>,
         claim: Claim,
-        places: Vec<u32>,
+        places: Places,
         first_byte: FirstByte,
     ) -> Self {
         Self {
@@ -38,11 +41,15 @@ impl Held {
     }
 
     /// The last step before the socket: from here on the part may have been sent, unless its outcome
-    /// proves that it was not.
-    /// The attempt takes `at_most` so long.
-    pub(in crate::delivery) async fn dispatch(&self, at_most: Duration) -> Result<(), Failure> {
+    /// proves that it was not. It is `now`, and the attempt takes `at_most` so long.
+    pub(in crate::delivery) async fn dispatch(
+        &self,
+        now: Instant,
+        at_most: Duration,
+    ) -> Result<(), Failure> {
         let lease = at_most + BEYOND_ATTEMPT;
-        match self.store.dispatch(self.claim, &self.places, lease).await? {
+        let dispatched = self.store.dispatch(self.claim, &self.places, now, lease);
+        match dispatched.await? {
             true => {
                 trace::event("request_id.dispatched", &[]);
                 Ok(())

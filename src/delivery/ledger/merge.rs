@@ -6,7 +6,7 @@ use super::{Run, SENT_BEFORE, STILL_RUNNING, Start, in_doubt, is_ours};
 use crate::{
     delivery::{Accepted, Failed, Sent},
     id::RecipientId,
-    message::Target,
+    message::{Places, Target},
     store::{Record, State},
 };
 
@@ -17,7 +17,7 @@ pub(in crate::delivery) struct Remaining {
     pub(in crate::delivery) run: Option<Run>,
     /// Recipients that are left, in the order of the request, and their places.
     pub(in crate::delivery) recipients: Vec<RecipientId>,
-    pub(in crate::delivery) places: Vec<u32>,
+    pub(in crate::delivery) places: Places,
     /// Those of them that an earlier attempt may have sent to.
     in_doubt: HashSet<RecipientId>,
     /// What is known of the others.
@@ -45,7 +45,7 @@ impl Start {
         let mut remaining = Remaining {
             run,
             recipients: Vec::new(),
-            places: Vec::new(),
+            places: Places::new(),
             in_doubt: HashSet::new(),
             known: Sent::default(),
         };

@@ -7,6 +7,7 @@ mod run;
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
+use smallvec::smallvec;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +18,7 @@ use crate::{
     caller::Caller,
     easemob,
     id::RequestId,
-    message::{Fingerprint, MediaMessage, Message},
+    message::{Fingerprints, MediaMessage, Message},
     metrics::{Repeat, RequestIds},
     store::{Begin, Begun, Key, Record, State, Store},
     trace,
@@ -43,7 +44,7 @@ const SENT_BEFORE: &str = "an earlier attempt under this request ID may have sen
 #[derive(Debug)]
 pub(super) struct Request {
     key: Key,
-    fingerprints: Vec<Fingerprint>,
+    fingerprints: Fingerprints,
     recipients: usize,
     resend_maybe_sent: bool,
 }
@@ -84,7 +85,7 @@ impl Request {
     ) -> Self {
         Self {
             key: Key::new(caller.name(), &app.name, request_id),
-            fingerprints: vec![message.fingerprint(app)],
+            fingerprints: smallvec![message.fingerprint(app)],
             recipients: message.stand_in().target.recipients.len(),
             resend_maybe_sent: false,
         }

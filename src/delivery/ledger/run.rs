@@ -14,6 +14,7 @@ use super::{CLAIM_LEASE, Held};
 use crate::{
     easemob::FirstByte,
     media::Section,
+    message::Places,
     store::{Claim, Store, StoredFile},
 };
 
@@ -48,19 +49,21 @@ impl Run {
     }
 
     /// A part's hold on its recipients, by their places. From now on it is the part that gives them back.
-    pub(in crate::delivery) fn hold(&self, places: Vec<u32>, first_byte: FirstByte) -> Held {
+    pub(in crate::delivery) fn hold(&self, places: Places, first_byte: FirstByte) -> Held {
         self.left.fetch_sub(places.len(), Ordering::Relaxed);
         Held::new(&self.store, self.claim, places, first_byte)
     }
 
     /// Keeps the claim alive while this takes its time. Pinned, since it is large and would be moved.
-    pub(in crate::delivery) async fn keep<T>(
-        &self,
-        mut work: Pin<&mut impl Future<Output = T>>,
-    ) -> T {
-        if !self.renews {
-            return work.await;
+    pub(in crate::delivery) async fn keep<T>(&self, work: Pin<&mut impl Future<Output = T>>) -> T {
+        match self.renews {
+            // Boxed: it is larger than all that a send in memory needs.
+            true => Box::pin(self.renew_during(work)).await,
+            false => work.await,
         }
+    }
+
+    async fn renew_during<T>(&self, mut work: Pin<&mut impl Future<Output = T>>) -> T {
         loop {
             match timeout(CLAIM_LEASE / 3, work.as_mut()).await {
                 Ok(done) => return done,

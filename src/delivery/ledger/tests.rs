@@ -3,6 +3,8 @@
 
 use std::{mem::forget, pin::pin};
 
+use smallvec::smallvec;
+
 use super::*;
 use crate::{
     app,
@@ -84,8 +86,8 @@ impl Bench {
     /// A repeat may send everything.
     async fn assert_unsent(&self) {
         let run = self.run().await;
-        let held = run.hold(vec![0, 1], FirstByte::default());
-        held.dispatch(ATTEMPT).await.unwrap();
+        let held = run.hold(smallvec![0, 1], FirstByte::default());
+        held.dispatch(Instant::now(), ATTEMPT).await.unwrap();
     }
 }
 
@@ -109,12 +111,12 @@ async fn run_up_to(bench: &Bench, stage: Stage) {
     if let Stage::Claimed = stage {
         return forget(run);
     }
-    let held = run.hold(vec![0, 1], FirstByte::default());
+    let held = run.hold(smallvec![0, 1], FirstByte::default());
     'killed: {
         if let Stage::Held = stage {
             break 'killed;
         }
-        held.dispatch(ATTEMPT).await.unwrap();
+        held.dispatch(Instant::now(), ATTEMPT).await.unwrap();
         if let Stage::Dispatched | Stage::Answered = stage {
             break 'killed;
         }
@@ -122,7 +124,7 @@ async fn run_up_to(bench: &Bench, stage: Stage) {
         if let Stage::Refused = stage {
             break 'killed;
         }
-        held.dispatch(ATTEMPT).await.unwrap();
+        held.dispatch(Instant::now(), ATTEMPT).await.unwrap();
     }
     forget((run, held));
 }
@@ -150,15 +152,15 @@ async fn a_run_that_ends_early_leaves_what_is_true_at_once() {
     let bench = Bench::new();
     drop(bench.run().await);
     let run = bench.run().await;
-    let held = run.hold(vec![0, 1], FirstByte::default());
-    held.dispatch(ATTEMPT).await.unwrap();
+    let held = run.hold(smallvec![0, 1], FirstByte::default());
+    held.dispatch(Instant::now(), ATTEMPT).await.unwrap();
     drop((held, run));
     bench.assert_unsent().await;
 
     let bench = Bench::new();
     let run = bench.run().await;
-    let held = run.hold(vec![0], FirstByte::of_a_request_under_way());
-    held.dispatch(ATTEMPT).await.unwrap();
+    let held = run.hold(smallvec![0], FirstByte::of_a_request_under_way());
+    held.dispatch(Instant::now(), ATTEMPT).await.unwrap();
     drop((held, run));
     let Start::Run(_, Some(record)) = bench.begin_within(LONG).await else {
         panic!("one is left");
@@ -179,17 +181,17 @@ async fn a_claim_is_kept_while_its_run_waits() {
     };
     let wait = pin!(tokio::time::sleep(LONG));
     tokio::join!(run.keep(wait), repeat);
-    let held = run.hold(vec![0, 1], FirstByte::default());
-    held.dispatch(ATTEMPT).await.unwrap();
+    let held = run.hold(smallvec![0, 1], FirstByte::default());
+    held.dispatch(Instant::now(), ATTEMPT).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_stood_still_for_too_long_sends_nothing() {
     let bench = Bench::new();
     let run = bench.run().await;
-    let held = run.hold(vec![0, 1], FirstByte::default());
+    let held = run.hold(smallvec![0, 1], FirstByte::default());
     tokio::time::sleep(UNSHARED_LEASE).await;
-    let failure = held.dispatch(ATTEMPT).await.unwrap_err();
+    let failure = held.dispatch(Instant::now(), ATTEMPT).await.unwrap_err();
     assert!(failure.may_have_been_sent(), "another may have taken over");
 }
 
@@ -210,8 +212,8 @@ async fn outcomes_are_remembered_as_they_were_told() {
     });
     let bench = Bench::new();
     let run = bench.run().await;
-    let held = run.hold(vec![1, 0], FirstByte::default());
-    held.dispatch(ATTEMPT).await.unwrap();
+    let held = run.hold(smallvec![1, 0], FirstByte::default());
+    held.dispatch(Instant::now(), ATTEMPT).await.unwrap();
     held.settle(&accepted).await;
     let start = bench.begin_within(LONG).await;
     let sent = start.remaining(&mut bench.message.target.clone());
@@ -232,8 +234,8 @@ async fn outcomes_are_remembered_as_they_were_told() {
 
     let bench = Bench::new();
     let run = bench.run().await;
-    let held = run.hold(vec![0, 1], FirstByte::default());
-    held.dispatch(ATTEMPT).await.unwrap();
+    let held = run.hold(smallvec![0, 1], FirstByte::default());
+    held.dispatch(Instant::now(), ATTEMPT).await.unwrap();
     held.settle(&Err(failure(Kind::InvalidRequest))).await;
     drop(run);
     bench.assert_unsent().await;

@@ -69,10 +69,11 @@ where
     }
 
     fn call(&mut self, mut request: http::Request<Body>) -> S::Future {
-        let deadline = self.timeouts.deadline(request.headers());
+        let now = Instant::now();
+        let deadline = self.timeouts.deadline(request.headers(), now);
         request.extensions_mut().insert(deadline);
         if UNARY.contains(&request.uri().path()) && !request.body().is_end_stream() {
-            let whole_by = deadline.answer_by().min(Instant::now() + LONGEST);
+            let whole_by = deadline.answer_by().min(now + LONGEST);
             request = request.map(|body| Body::new(Arriving::new(body, whole_by)));
         }
         self.inner.call(request)

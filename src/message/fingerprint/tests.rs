@@ -36,7 +36,7 @@ fn text(words: &str) -> proto::Message {
     }
 }
 
-fn all_of(message: proto::Message) -> Vec<Fingerprint> {
+fn all_of(message: proto::Message) -> Fingerprints {
     let violations = Violations::default();
     let app = app("shop");
     let checked = Message::check(message, &app, violations.root());

@@ -151,21 +151,30 @@ impl Memory {
     }
 
     pub(super) fn renew(&self, claim: Claim, lease: Duration) -> bool {
-        let renewed = self.under_way(claim, |entry, now| {
+        let now = self.now();
+        let renewed = self.under_way(claim, |entry| {
             entry.renew(claim.owner, now, now + ms(lease))
         });
         renewed.unwrap_or(false)
     }
 
-    pub(super) fn dispatch(&self, claim: Claim, part: &[u32], lease: Duration) -> bool {
-        let done = self.under_way(claim, |entry, now| {
+    pub(super) fn dispatch(
+        &self,
+        claim: Claim,
+        part: &[u32],
+        now: Instant,
+        lease: Duration,
+    ) -> bool {
+        let now = ms(now - self.start);
+        let done = self.under_way(claim, |entry| {
             entry.dispatch(claim.owner, part, now, now + ms(lease))
         });
         done.unwrap_or(false)
     }
 
     pub(super) fn release(&self, claim: Claim, part: &[u32], doubt: bool, lease: Duration) -> bool {
-        let done = self.under_way(claim, |entry, now| {
+        let now = self.now();
+        let done = self.under_way(claim, |entry| {
             entry.release(claim.owner, part, doubt, now, now + ms(lease))
         });
         done.unwrap_or(false)
@@ -198,11 +207,10 @@ impl Memory {
     }
 
     /// Changes the record of a claim that goes on: neither its size nor its time, which counts from its end.
-    fn under_way<T>(&self, claim: Claim, change: impl FnOnce(&mut Entry, Ms) -> T) -> Option<T> {
-        let now = self.now();
+    fn under_way<T>(&self, claim: Claim, change: impl FnOnce(&mut Entry) -> T) -> Option<T> {
         let mut records = self.shard(&claim.key);
         let place = records.table.find_at(claim.place, &claim.key)?;
-        Some(change(records.table.get(place)?, now))
+        Some(change(records.table.get(place)?))
     }
 
     /// Changes the record of a claim, and lets it go if nothing is left in it.

@@ -78,7 +78,7 @@ fn memory() -> Memory {
 async fn a_repeat_gets_what_was_accepted_and_the_rest_to_send() {
     let memory = memory();
     let claim = first(&memory, 1, 4);
-    assert!(memory.dispatch(claim, &[0, 1], LEASE));
+    assert!(memory.dispatch(claim, &[0, 1], Instant::now(), LEASE));
     memory.settle(claim, &[0, 1], ids(&[Some("10".into()), None]));
     memory.settle(claim, &[2, 3], Settlement::none(Unsent::NotSent));
 
@@ -86,7 +86,7 @@ async fn a_repeat_gets_what_was_accepted_and_the_rest_to_send() {
     let claimed = State::Claimed { doubt: false };
     let expected = [accepted("10"), State::Unknown, claimed.clone(), claimed];
     assert_eq!(record.recipients, expected);
-    assert!(memory.dispatch(claim, &[2, 3], LEASE));
+    assert!(memory.dispatch(claim, &[2, 3], Instant::now(), LEASE));
     memory.settle(claim, &[2, 3], ids(&[Some("12".into()), Some("13".into())]));
     let expected = [
         accepted("10"),
@@ -140,7 +140,7 @@ async fn a_repeat_waits_until_the_run_ends() {
         [const { State::Claimed { doubt: false } }; 2]
     );
     let waiting = tokio::spawn(running.ended());
-    assert!(memory.dispatch(claim, &[0], LEASE));
+    assert!(memory.dispatch(claim, &[0], Instant::now(), LEASE));
     memory.settle(claim, &[0], ids(&[Some("1".into())]));
     tokio::task::yield_now().await;
     assert!(!waiting.is_finished());
@@ -163,15 +163,15 @@ async fn a_run_that_died_while_it_waited_leaves_everything_to_the_next() {
     running.ended().await;
     let (claim, _) = again(&memory, 1, 1);
     assert!(!memory.renew(dead, LEASE));
-    assert!(!memory.dispatch(dead, &[0], LEASE));
-    assert!(memory.dispatch(claim, &[0], LEASE));
+    assert!(!memory.dispatch(dead, &[0], Instant::now(), LEASE));
+    assert!(memory.dispatch(claim, &[0], Instant::now(), LEASE));
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_a_dead_run_dispatched_is_never_given_away_unasked() {
     let memory = memory();
     let dead = first(&memory, 1, 1);
-    assert!(memory.dispatch(dead, &[0], LEASE));
+    assert!(memory.dispatch(dead, &[0], Instant::now(), LEASE));
     advance(LEASE - Duration::from_millis(1)).await;
     assert!(matches!(begin(&memory, 1, 1), Ok(Begun::Running(..))));
     advance(Duration::from_millis(1)).await;
@@ -194,7 +194,7 @@ async fn what_a_dead_run_dispatched_is_never_given_away_unasked() {
 async fn a_late_answer_ends_the_doubt() {
     let memory = memory();
     let late = first(&memory, 1, 1);
-    assert!(memory.dispatch(late, &[0], LEASE));
+    assert!(memory.dispatch(late, &[0], Instant::now(), LEASE));
     advance(LEASE).await;
     assert_eq!(settled(&memory, 1, 1), [State::Unknown]);
     memory.settle(late, &[0], ids(&[Some("1".into())]));
@@ -205,10 +205,13 @@ async fn a_late_answer_ends_the_doubt() {
 async fn an_attempt_that_sent_nothing_may_be_made_again() {
     let memory = memory();
     let claim = first(&memory, 1, 1);
-    assert!(memory.dispatch(claim, &[0], LEASE));
-    assert!(!memory.dispatch(claim, &[0], LEASE), "it is under way");
+    assert!(memory.dispatch(claim, &[0], Instant::now(), LEASE));
+    assert!(
+        !memory.dispatch(claim, &[0], Instant::now(), LEASE),
+        "it is under way"
+    );
     assert!(memory.release(claim, &[0], false, LEASE));
-    assert!(memory.dispatch(claim, &[0], LEASE));
+    assert!(memory.dispatch(claim, &[0], Instant::now(), LEASE));
 }
 
 #[tokio::test(start_paused = true)]
@@ -234,7 +237,7 @@ async fn a_record_lives_as_long_as_it_was_said_from_its_last_use() {
     let memory = memory();
     let ttl = Config::default().ttl();
     let claim = first(&memory, 1, 1);
-    assert!(memory.dispatch(claim, &[0], LEASE));
+    assert!(memory.dispatch(claim, &[0], Instant::now(), LEASE));
     memory.settle(claim, &[0], ids(&[Some("1".into())]));
     advance(ttl - Duration::from_millis(1)).await;
     settled(&memory, 1, 1);
@@ -253,7 +256,7 @@ async fn a_run_outlives_the_time_of_its_record() {
         ..Config::default()
     });
     let claim = first(&memory, 1, 1);
-    assert!(memory.dispatch(claim, &[0], LEASE));
+    assert!(memory.dispatch(claim, &[0], Instant::now(), LEASE));
     advance(Duration::from_secs(5)).await;
     assert!(matches!(begin(&memory, 1, 1), Ok(Begun::Running(..))));
 }
@@ -269,7 +272,7 @@ async fn a_full_store_refuses_and_forgets_nothing() {
     let refused = loop {
         match begin(&memory, held, 1) {
             Ok(Begun::New(claim)) => {
-                assert!(memory.dispatch(claim, &[0], LEASE));
+                assert!(memory.dispatch(claim, &[0], Instant::now(), LEASE));
                 memory.settle(claim, &[0], ids(&[Some("1".into())]));
             }
             Err(error) => break error,
@@ -298,7 +301,7 @@ async fn records_take_as_much_room_as_documented() {
     for (number, recipients) in [(0, 1), (1, 10), (2, 100), (3, 600)] {
         let claim = first(&memory, number, recipients);
         let part: Vec<u32> = (0..).take(recipients).collect();
-        assert!(memory.dispatch(claim, &part, LEASE));
+        assert!(memory.dispatch(claim, &part, Instant::now(), LEASE));
         memory.settle(claim, &part, ids(&vec![id(); recipients]));
         let bytes = memory.usage().bytes - before;
         before += bytes;
@@ -320,7 +323,7 @@ async fn room_comes_back_when_it_was_said() {
     });
     for number in [1, 2] {
         let claim = first(&memory, number, 1);
-        assert!(memory.dispatch(claim, &[0], LEASE));
+        assert!(memory.dispatch(claim, &[0], Instant::now(), LEASE));
         memory.settle(claim, &[0], ids(&[Some("1".into())]));
         advance(Duration::from_secs(60)).await;
     }

@@ -181,14 +181,15 @@ async fn step(pair: &mut Pair<'_>, key: Key, rng: &mut Rng) -> String {
         return format!("begin {:?}", pair.begin(key, rng, lease).await);
     };
     let (memory, redis) = (&pair.memory, &pair.redis);
+    let now = tokio::time::Instant::now();
     let (there, here) = match what {
         1 => (
             memory.renew(at_memory, lease).await,
             redis.renew(at_redis, lease).await,
         ),
         2 | 3 => (
-            memory.dispatch(at_memory, &part, lease).await,
-            redis.dispatch(at_redis, &part, lease).await,
+            memory.dispatch(at_memory, &part, now, lease).await,
+            redis.dispatch(at_redis, &part, now, lease).await,
         ),
         4 => {
             let doubt = rng.bool();
@@ -277,7 +278,7 @@ async fn what_a_dead_run_has_dispatched_stays_in_doubt() {
         };
         assert!(
             store
-                .dispatch(claim, &[0, 3], Duration::ZERO)
+                .dispatch(claim, &[0, 3], tokio::time::Instant::now(), Duration::ZERO)
                 .await
                 .unwrap()
         );

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tokio::time::advance;
+use tokio::time::{Instant, advance};
 
 use super::{LEASE, MESSAGE, begin_of, ids, key, memory};
 use crate::store::{Begin, Begun, Claim, Settlement, State, Unsent};
@@ -192,7 +192,7 @@ async fn watch(steps: Vec<Step>) -> Result<(), TestCaseError> {
                 let Some(held) = runs.get_mut(run) else {
                     continue;
                 };
-                let done = memory.dispatch(held.claim, &part, LEASE);
+                let done = memory.dispatch(held.claim, &part, Instant::now(), LEASE);
                 if done {
                     held.lives_until = now + lease;
                 }
