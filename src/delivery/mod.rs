@@ -209,10 +209,11 @@ impl Delivery {
     /// known of every recipient. Under a request ID, only what is left of it is sent.
     pub async fn send(&self, order: Order) -> Sent {
         // Held as long as the request holds a place of the process.
-        match self.requests.take(&order.app.name) {
-            Ok(_place) => self.send_admitted(order).await,
-            Err(full) => Sent::none(&order.message, full),
-        }
+        let _place = match self.requests.take(&order.app.name) {
+            Ok(place) => place,
+            Err(full) => return Sent::none(&order.message, full),
+        };
+        self.send_admitted(order).await
     }
 
     async fn send_admitted(&self, order: Order) -> Sent {
@@ -224,17 +225,20 @@ impl Delivery {
         let request = Request::of_message(message, app, &order.caller, request_id)
             .resend_maybe_sent(order.resend_maybe_sent);
         let answer_by = order.deadline.answer_by();
-        let start = match request
+        let begun = request
             .begin(&self.records, answer_by, &route.closing, &route.request_ids)
-            .await
-        {
+            .await;
+        let start = match begun {
+            Ok(start) => start,
+            Err(failure) => return Sent::none(message, failure),
+        };
+        let start = match start {
             // All of it is to be sent.
-            Ok(Start::Run(run, None)) => {
+            Start::Run(run, None) => {
                 let places = message.target.places();
                 return self.send_under(&run, places, route, order).await;
             }
-            Ok(start) => start,
-            Err(failure) => return Sent::none(message, failure),
+            start => start,
         };
         match start.record() {
             Some(record) if !request.fits(message, app, record) => {

@@ -163,7 +163,7 @@ impl Part {
         let granted = turn.began().unwrap_or(queued);
         tell_wait(granted - queued);
         self.route.wait.record(granted - asked);
-        let (token, now) = match tokens.at_hand(granted) {
+        let (token, mut now) = match tokens.at_hand(granted) {
             Some(token) => (token, granted),
             None => (ready().await.map_err(no_token)?, Instant::now()),
         };
@@ -171,7 +171,7 @@ impl Part {
         let until = *course.until.get_or_insert(now + call_timeout);
         if let Some(held) = &self.held {
             let dispatched = held.dispatch(now, call_timeout).await;
-            dispatched.map_err(|failure| (Stage::Turn, failure))?;
+            now = dispatched.map_err(|failure| (Stage::Turn, failure))?;
             course.dispatched = true;
         }
         let outcome = self.attempt(turn, &token, now, until).await;

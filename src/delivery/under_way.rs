@@ -41,7 +41,7 @@ where
     if count == 1
         && let Some(start) = parts.next()
     {
-        return vec![run_only(start, deadline, tasks).await];
+        return vec![run_only(Only::new(start, tasks), deadline).await];
     }
     let mut outcomes: Vec<Option<Outcome>> = Vec::new();
     outcomes.resize_with(count, || None);
@@ -69,17 +69,13 @@ where
 }
 
 /// The same for an only part.
-async fn run_only<P>(start: Start<P>, deadline: Deadline, tasks: &TaskTracker) -> Outcome
+async fn run_only<P>(mut only: Only<P>, deadline: Deadline) -> Outcome
 where
     P: Future<Output = Settled> + Send + 'static,
 {
     if deadline.has_passed() {
         return Err(Failure::DeadlineExceeded);
     }
-    let mut only = Only {
-        first_byte: start.first_byte,
-        part: Some(Box::pin(tasks.track_future(start.part))),
-    };
     let outcome = in_time(
         deadline.answer_by(),
         pin!(poll_fn(|cx| only.poll_outcome(cx))),
@@ -88,7 +84,7 @@ where
     outcome.unwrap_or_else(|_elapsed| Err(verdict(&only.first_byte)))
 }
 
-/// An only part that has begun and, while it is here, not ended. Dropped, it goes on as a task of its own if it is
+/// An only part that has not ended while it is here. Dropped, it goes on as a task of its own if it is
 /// dispatched, and else ends.
 struct Only<P: Future<Output = Settled> + Send + 'static> {
     first_byte: FirstByte,
@@ -96,6 +92,13 @@ struct Only<P: Future<Output = Settled> + Send + 'static> {
 }
 
 impl<P: Future<Output = Settled> + Send + 'static> Only<P> {
+    fn new(start: Start<P>, tasks: &TaskTracker) -> Self {
+        Self {
+            first_byte: start.first_byte,
+            part: Some(Box::pin(tasks.track_future(start.part))),
+        }
+    }
+
     fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
         let polled = catch_unwind(AssertUnwindSafe(|| {
             let Some(part) = &mut self.part else {

@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    pin::Pin,
     task::{Context, Poll},
 };
 
@@ -31,7 +32,8 @@ where
 {
     type Response = http::Response<Body>;
     type Error = Infallible;
-    type Future = Either<S::Future, <Routes as Service<http::Request<Body>>>::Future>;
+    // Boxed: it is large, and every send would have the room for it, which moves from layer to layer.
+    type Future = Either<S::Future, Pin<Box<<Routes as Service<http::Request<Body>>>::Future>>>;
 
     // Neither of them is ever busy.
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
@@ -41,7 +43,7 @@ where
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         match is_ours(request.uri().path()) {
             true => Either::Left(self.ours.call(request)),
-            false => Either::Right(self.others.call(request)),
+            false => Either::Right(Box::pin(self.others.call(request))),
         }
     }
 }

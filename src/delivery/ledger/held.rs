@@ -41,18 +41,22 @@ impl Held {
     }
 
     /// The last step before the socket: from here on the part may have been sent, unless its outcome
-    /// proves that it was not. It is `now`, and the attempt takes `at_most` so long.
+    /// proves that it was not. It is `now`, and the attempt takes `at_most` so long. Gives the time after it.
     pub(in crate::delivery) async fn dispatch(
         &self,
         now: Instant,
         at_most: Duration,
-    ) -> Result<(), Failure> {
+    ) -> Result<Instant, Failure> {
         let lease = at_most + BEYOND_ATTEMPT;
         let dispatched = self.store.dispatch(self.claim, &self.places, now, lease);
         match dispatched.await? {
             true => {
                 trace::event("request_id.dispatched", &[]);
-                Ok(())
+                Ok(match self.store.is_shared() {
+                    true => Instant::now(),
+                    // It took none.
+                    false => now,
+                })
             }
             false => Err(in_doubt(TAKEN_OVER)),
         }
