@@ -11,7 +11,7 @@ use easemob_gateway::{
     message::Message,
     proto::{self, SendMessageRequest, message::Content, message::Target},
     quota::{Asker, Kind, Quotas},
-    store::{self, Begin, Begun, Key, Settlement, Store, Unsent},
+    store::{self, Begin, Begun, Settlement, Store, Unsent},
 };
 use prost::Message as _;
 use tokio::{
@@ -171,7 +171,7 @@ async fn remember(store: &Store, id: u64, message: &Message, app: &App) {
     let violations = Violations::default();
     let id = RequestId::check(format!("{id:032}"), violations.root());
     let begin = Begin {
-        key: Key::new("billing", &app.name, &id.flatten().expect("an ID")),
+        key: store.key("billing", &app.name, &id.flatten().expect("an ID")),
         fingerprints: &message.fingerprints(app),
         recipients: message.target.recipients.len(),
         resend_maybe_sent: false,

@@ -92,7 +92,7 @@ async fn send(store: &Store, number: u64) -> anyhow::Result<()> {
     let (message, app) = message(&violations)?;
     let id = RequestId::check(format!("id-{number}"), violations.root()).flatten();
     let begin = Begin {
-        key: Key::new("billing", "shop", &id.context("an ID")?),
+        key: Key::shared("billing", "shop", &id.context("an ID")?),
         fingerprints: &message.fingerprints(&app),
         recipients: 1,
         resend_maybe_sent: false,

@@ -272,7 +272,7 @@ impl Delivery {
         let longest = Instant::now() + self.transfers.config.transfer_timeout;
         let answer_by = deadline.map_or(longest, |deadline| deadline.answer_by().min(longest));
         let closing = &self.transfers.closing;
-        let request = Request::of_upload(&order.message, app, caller, request_id)
+        let request = Request::of_upload(&order.message, app, caller, request_id, &self.records)
             .resend_maybe_sent(order.resend_maybe_sent);
         let start = request.begin(
             &self.records,

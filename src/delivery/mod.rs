@@ -222,7 +222,7 @@ impl Delivery {
             return self.send_parts(route, order, None).await;
         };
         let Order { message, app, .. } = &order;
-        let request = Request::of_message(message, app, &order.caller, request_id)
+        let request = Request::of_message(message, app, &order.caller, request_id, &self.records)
             .resend_maybe_sent(order.resend_maybe_sent);
         let answer_by = order.deadline.answer_by();
         let begun = request

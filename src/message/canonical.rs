@@ -4,19 +4,15 @@
 use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
-use smallvec::SmallVec;
-
-/// What is summed. That of a short message takes no memory of its own.
-pub(super) type Form = SmallVec<[u8; 512]>;
 
 /// Adds a text to a form, so that no two lists of texts add the same.
-pub(super) fn text(form: &mut Form, text: &str) {
+pub(super) fn text(form: &mut Vec<u8>, text: &str) {
     length(form, text.len());
     form.extend_from_slice(text.as_bytes());
 }
 
 /// Adds a JSON value to a form.
-pub(super) fn value(form: &mut Form, json: &str) {
+pub(super) fn value(form: &mut Vec<u8>, json: &str) {
     let json = json.trim();
     match json.as_bytes().first() {
         Some(b'{') => {
@@ -52,19 +48,22 @@ pub(super) fn value(form: &mut Form, json: &str) {
 }
 
 /// Adds how many there are of something.
-fn length(form: &mut Form, count: usize) {
+fn length(form: &mut Vec<u8>, count: usize) {
     // No message has as many of anything.
     let count = u32::try_from(count).unwrap_or(u32::MAX);
     form.extend_from_slice(&count.to_le_bytes());
 }
 
 /// Adds an empty JSON object.
-pub(super) fn no_members(form: &mut Form) {
+pub(super) fn no_members(form: &mut Vec<u8>) {
     members(form, std::iter::empty());
 }
 
 /// Adds the members of a JSON object, which come in the order of their keys.
-fn members<'a>(form: &mut Form, members: impl ExactSizeIterator<Item = (&'a str, &'a RawValue)>) {
+fn members<'a>(
+    form: &mut Vec<u8>,
+    members: impl ExactSizeIterator<Item = (&'a str, &'a RawValue)>,
+) {
     form.extend_from_slice(b"{");
     length(form, members.len());
     for (key, member) in members {
@@ -103,8 +102,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn form(json: &str) -> Form {
-        let mut form = Form::new();
+    fn form(json: &str) -> Vec<u8> {
+        let mut form = Vec::new();
         value(&mut form, json);
         form
     }

@@ -4,15 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::{
-    MediaMessage, Message,
-    canonical::{self, Form},
-    request::Pieces,
-};
-use crate::app::App;
+use super::{MediaMessage, Message, canonical, request::Pieces};
+use crate::{app::App, id::RecipientId};
 
 /// After a text in a form: none has it, neither an ID nor JSON of ours.
 const END: u8 = 0;
@@ -80,7 +76,7 @@ impl Message {
         let common = form.len();
         form.extend_from_slice(b"body");
         form.extend_from_slice(self.envelope.pieces().body);
-        let mut all = smallvec![Fingerprint::of_form(&form)];
+        let mut all = Fingerprints::from_buf([Fingerprint::of_form(&form)]);
         if let Some(mut body) = self.body_with_file() {
             for keys in [FILE.as_slice(), &THUMBNAIL] {
                 let members = body.len();
@@ -102,23 +98,31 @@ impl Message {
 
     /// All but the body, in the one form that the same message always has. What is not set adds as much as
     /// its default.
-    fn form(&self, app: &App) -> Form {
+    fn form(&self, app: &App) -> Vec<u8> {
         let Pieces {
             head, ext, options, ..
         } = self.envelope.pieces();
-        let mut form = Form::new();
+        let mut form = Vec::with_capacity(512);
         form.extend_from_slice(app.name.as_bytes());
         form.push(END);
         form.extend_from_slice(self.target.kind.path().as_bytes());
         form.push(END);
-        for at in self.target.order() {
-            let id = self.target.recipients[at].as_str();
-            form.extend_from_slice(id.as_bytes());
+        let recipients = &self.target.recipients;
+        let mut add = |id: &RecipientId| {
+            let begin = form.len();
+            form.extend_from_slice(id.as_str().as_bytes());
             if self.target.kind.ignores_case() {
-                let at = form.len() - id.len();
-                form[at..].make_ascii_lowercase();
+                form[begin..].make_ascii_lowercase();
             }
             form.push(END);
+        };
+        match &recipients[..] {
+            [only] => add(only),
+            _ => self
+                .target
+                .order()
+                .iter()
+                .for_each(|at| add(&recipients[*at])),
         }
         // Only the extension comes in the caller's own spelling: the rest was written by us, key by key.
         for piece in [head, options] {
@@ -159,7 +163,7 @@ impl MediaMessage {
 }
 
 /// The fingerprint of a message and its upload. `body`: as long as the files are not known, all else is.
-fn upload(form: &mut Form, body: &Object<'_>) -> Fingerprint {
+fn upload(form: &mut Vec<u8>, body: &Object<'_>) -> Fingerprint {
     form.extend_from_slice(b"upload");
     for (key, value) in body {
         canonical::text(form, key);

@@ -11,11 +11,8 @@ pub type Places = SmallVec<[u32; 1]>;
 impl Target {
     /// The places of the recipients in the target's own order, which does not depend on how a request
     /// lists them.
-    pub fn order(&self) -> SmallVec<[usize; 1]> {
-        let mut order: SmallVec<[usize; 1]> = (0..self.recipients.len()).collect();
-        if order.len() == 1 {
-            return order;
-        }
+    pub fn order(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.recipients.len()).collect();
         let id = |at: usize| self.recipients[at].as_str().bytes();
         if self.kind.ignores_case() {
             let lower = |at: usize| id(at).map(|b| b.to_ascii_lowercase());
@@ -28,6 +25,9 @@ impl Target {
 
     /// The place of each recipient in that order.
     pub fn places(&self) -> Places {
+        if self.recipients.len() == 1 {
+            return Places::from_buf([0]);
+        }
         let mut places = smallvec![0; self.recipients.len()];
         for (place, at) in (0..).zip(self.order()) {
             places[at] = place;

@@ -27,7 +27,7 @@ pub use self::{
     record::{Files, Key, Record, Settlement, State, StoredFile, Unsent},
     redis::{Away, Health, Link, Probe, ProbeError, Redis, SetupError, probe},
 };
-use crate::{media::Section, message::Fingerprint, trace};
+use crate::{id::RequestId, media::Section, message::Fingerprint, trace};
 
 /// Where the records are. Every operation is atomic: nothing comes between its look and its change.
 #[derive(Debug)]
@@ -154,6 +154,14 @@ impl Store {
     /// Whether others see it too: then a claim has to be renewed, to show that its owner lives.
     pub fn is_shared(&self) -> bool {
         matches!(self, Self::Redis(_))
+    }
+
+    /// The key of a request. Each caller has IDs of its own, and so has each app.
+    pub fn key(&self, caller: &str, app: &str, request_id: &RequestId) -> Key {
+        match self {
+            Self::Memory(memory) => memory.key(caller, app, request_id),
+            Self::Redis(_) => Key::shared(caller, app, request_id),
+        }
     }
 
     /// Begins a request, or a repeat of it.

@@ -5,7 +5,7 @@ use std::{
     hash::{Hash, Hasher},
 };
 
-use smallvec::SmallVec;
+use siphasher::sip128::SipHasher13;
 
 use crate::{
     id::{FileId, RequestId},
@@ -13,8 +13,8 @@ use crate::{
     message::Fingerprint,
 };
 
-/// Whose request: caller, app and request ID in one. Half a BLAKE3: nobody finds a second one that
-/// fits, and no ID is kept in the clear.
+/// Whose request: caller, app and request ID in one. A sum of 128 bits for which nobody finds a second one that fits, so
+/// that no ID is kept in the clear.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Key([u8; 16]);
 
@@ -26,24 +26,33 @@ impl Hash for Key {
 }
 
 impl Key {
-    /// The key of a request. Each caller has IDs of its own, and so has each app.
-    pub fn new(caller: &str, app: &str, request_id: &RequestId) -> Self {
-        // Long enough for nearly all: it takes no memory of its own.
-        let mut name = SmallVec::<[u8; 256]>::new();
-        for part in [caller, app, request_id.as_str()] {
-            name.extend_from_slice(part.as_bytes());
-            // Which neither a caller nor an ID has: no two lists of parts read the same.
-            name.push(0);
-        }
-        let sum = blake3::hash(&name);
+    /// The key of a request in a store that others see: the same on every replica. Each caller has IDs of its own, and so
+    /// has each app.
+    pub fn shared(caller: &str, app: &str, request_id: &RequestId) -> Self {
+        let sum = blake3::hash(&name(caller, app, request_id));
         let half = sum.as_bytes().first_chunk();
         Self(*half.expect("BLAKE3 has 32 bytes"))
+    }
+
+    /// The same in one that nobody else sees, by a secret of its own, for less than half of what that costs.
+    pub fn secret(secret: &SipHasher13, caller: &str, app: &str, request_id: &RequestId) -> Self {
+        Self(secret.hash(&name(caller, app, request_id)).as_bytes())
     }
 
     /// The bytes of the key.
     pub fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
+}
+
+fn name(caller: &str, app: &str, request_id: &RequestId) -> Vec<u8> {
+    let mut name = Vec::with_capacity(128);
+    for part in [caller, app, request_id.as_str()] {
+        name.extend_from_slice(part.as_bytes());
+        // Which neither a caller nor an ID has: no two lists of parts read the same.
+        name.push(0);
+    }
+    name
 }
 
 impl fmt::Debug for Key {
@@ -176,16 +185,34 @@ mod tests {
     #[test]
     fn every_caller_and_every_app_has_ids_of_its_own() {
         let keys = [
-            Key::new("a", "shop", &id("1")),
-            Key::new("b", "shop", &id("1")),
-            Key::new("a", "shop2", &id("1")),
-            Key::new("a", "shop", &id("21")),
-            Key::new("as", "hop", &id("1")),
+            Key::shared("a", "shop", &id("1")),
+            Key::shared("b", "shop", &id("1")),
+            Key::shared("a", "shop2", &id("1")),
+            Key::shared("a", "shop", &id("21")),
+            Key::shared("as", "hop", &id("1")),
         ];
         for (i, key) in keys.iter().enumerate() {
             assert!(!keys[..i].contains(key), "{i}");
         }
-        assert_eq!(keys[0], Key::new("a", "shop", &id("1")));
+        assert_eq!(keys[0], Key::shared("a", "shop", &id("1")));
+    }
+
+    #[test]
+    fn who_does_not_know_the_secret_does_not_know_the_key() {
+        let sum = |secret, caller, app, request_id| {
+            let secret = SipHasher13::new_with_key(&[secret; 16]);
+            Key::secret(&secret, caller, app, &id(request_id))
+        };
+        let key = sum(1, "a", "shop", "1");
+        assert_eq!(key, sum(1, "a", "shop", "1"));
+        let others = [
+            sum(2, "a", "shop", "1"),
+            sum(1, "b", "shop", "1"),
+            sum(1, "as", "hop", "1"),
+            sum(1, "a", "shop", "21"),
+        ];
+        assert!(!others.contains(&key));
+        assert_ne!(key, Key::shared("a", "shop", &id("1")));
     }
 
     #[test]

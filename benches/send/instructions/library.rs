@@ -14,7 +14,7 @@ use easemob_gateway::{
     id::RequestId,
     invalid::Violations,
     message::Message,
-    store::{Begin, Begun, Key, Settlement, Store, Unsent},
+    store::{Begin, Begun, Settlement, Store, Unsent},
 };
 use prost::Message as _;
 use tokio::time::Instant;
@@ -52,7 +52,7 @@ async fn remember(store: &Store, id: u64, message: &Message, app: &App) -> anyho
     let id = RequestId::check(format!("{id:032}"), violations.root());
     let lease = Duration::from_secs(10);
     let begin = Begin {
-        key: Key::new("billing", &app.name, &id.flatten().context("an ID")?),
+        key: store.key("billing", &app.name, &id.flatten().context("an ID")?),
         fingerprints: &message.fingerprints(app),
         recipients: message.target.recipients.len(),
         resend_maybe_sent: false,

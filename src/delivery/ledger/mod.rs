@@ -67,9 +67,10 @@ impl Request {
         app: &App,
         caller: &Caller,
         request_id: &RequestId,
+        store: &Store,
     ) -> Self {
         Self {
-            key: Key::new(caller.name(), &app.name, request_id),
+            key: store.key(caller.name(), &app.name, request_id),
             fingerprints: message.fingerprints(app),
             recipients: message.target.recipients.len(),
             resend_maybe_sent: false,
@@ -82,9 +83,10 @@ impl Request {
         app: &App,
         caller: &Caller,
         request_id: &RequestId,
+        store: &Store,
     ) -> Self {
         Self {
-            key: Key::new(caller.name(), &app.name, request_id),
+            key: store.key(caller.name(), &app.name, request_id),
             fingerprints: smallvec![message.fingerprint(app)],
             recipients: message.stand_in().target.recipients.len(),
             resend_maybe_sent: false,

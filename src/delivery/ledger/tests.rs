@@ -49,9 +49,10 @@ impl Bench {
         let message = Message::check(message, &app, violations.root()).expect("a right message");
         let id = RequestId::check("1".into(), violations.root());
         let id = id.flatten().expect("a right ID");
+        let store = Arc::new(Store::Memory(Memory::new(&store::Config::default())));
         Self {
-            store: Arc::new(Store::Memory(Memory::new(&store::Config::default()))),
-            request: Request::of_message(&message, &app, &Caller::anonymous(), &id),
+            request: Request::of_message(&message, &app, &Caller::anonymous(), &id, &store),
+            store,
             message,
             closing: CancellationToken::new(),
             seen: crate::metrics::Registry::unexported()

@@ -17,12 +17,7 @@ pub(super) enum MessageId {
 
 impl MessageId {
     fn new(id: &str) -> Self {
-        // Only where the number reads as the very same text: no leading zero, no sign.
-        let is_plain = id == "0" || id.starts_with(|c| matches!(c, '1'..='9'));
-        match id.parse() {
-            Ok(number) if is_plain => Self::Number(number),
-            _ => Self::Text(id.into()),
-        }
+        number(id.as_bytes()).map_or_else(|| Self::Text(id.into()), Self::Number)
     }
 
     fn to_text(&self) -> String {
@@ -31,6 +26,20 @@ impl MessageId {
             Self::Text(text) => text.to_string(),
         }
     }
+}
+
+/// The number that reads as the very same text: no leading zero, no sign. Up to 19 digits fit whatever they are, as those
+/// of Easemob's IDs: the standard library's `parse` looks after each.
+fn number(id: &[u8]) -> Option<u64> {
+    let is_number = matches!(id, b"0" | [b'1'..=b'9', ..]) && id.len() <= 19;
+    // All of it, which is many bytes at once.
+    let all_digits = id.iter().fold(true, |all, b| all & b.is_ascii_digit());
+    let digits = (is_number && all_digits).then_some(id)?;
+    Some(
+        digits
+            .iter()
+            .fold(0, |n, digit| n * 10 + u64::from(digit - b'0')),
+    )
 }
 
 /// What is known of one recipient.
@@ -274,6 +283,7 @@ mod tests {
             "0",
             "1",
             "1029457500870543736",
+            "9999999999999999999",
             "18446744073709551615",
             "18446744073709551616",
             "007",
@@ -282,6 +292,7 @@ mod tests {
             "",
             "a-b",
             "1.0",
+            "1029457500870543x36",
         ];
         for count in [1, 3] {
             for id in ids {

@@ -16,14 +16,16 @@ use std::{
     time::Duration,
 };
 
+use siphasher::sip128::SipHasher13;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use self::{
     entry::Entry,
     table::{Place, Table},
 };
 use super::{Begin, Begun, Claim, Config, Error, Key, Running, Settlement, StoredFile};
-use crate::media::Section;
+use crate::{id::RequestId, media::Section};
 
 /// Locks: enough that cores do not meet at one.
 const SHARDS: usize = 16;
@@ -43,6 +45,8 @@ pub struct Memory {
     ttl: Ms,
     max_bytes: usize,
     start: Instant,
+    /// What keys are summed by: no caller knows it, and so none finds two IDs of one key.
+    secret: SipHasher13,
 }
 
 /// Some of the records. Cores that write to one line of the cache wait for each other: each shard, and the count of
@@ -86,7 +90,12 @@ impl Memory {
             ttl: ms(config.ttl()).max(1),
             max_bytes: config.memory_bytes,
             start: Instant::now(),
+            secret: SipHasher13::new_with_key(Uuid::new_v4().as_bytes()),
         }
+    }
+
+    pub(super) fn key(&self, caller: &str, app: &str, request_id: &RequestId) -> Key {
+        Key::secret(&self.secret, caller, app, request_id)
     }
 
     pub(super) fn begin(&self, begin: &Begin<'_>) -> Result<Begun, Error> {

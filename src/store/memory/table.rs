@@ -235,7 +235,7 @@ mod tests {
     fn key(number: u16) -> Key {
         let violations = Violations::default();
         let id = RequestId::check(number.to_string(), violations.root());
-        Key::new("caller", "app", &id.flatten().unwrap())
+        Key::shared("caller", "app", &id.flatten().unwrap())
     }
 
     #[derive(Debug, Clone)]

@@ -16,7 +16,7 @@ const MESSAGE: [Fingerprint; 1] = [Fingerprint::of([1; 16])];
 fn key(number: u32) -> Key {
     let violations = crate::invalid::Violations::default();
     let id = crate::id::RequestId::check(number.to_string(), violations.root());
-    Key::new("caller", "app", &id.flatten().unwrap())
+    Key::shared("caller", "app", &id.flatten().unwrap())
 }
 
 fn begin_of(key: Key, recipients: usize, fingerprints: &[Fingerprint]) -> Begin<'_> {

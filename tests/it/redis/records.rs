@@ -153,7 +153,7 @@ async fn redis_keeps_the_rules_that_memory_keeps() {
     let violations = Violations::default();
     for number in 0..crate::support::times(120, 3_000) {
         let id = RequestId::check(number.to_string(), violations.root());
-        let key = Key::new("caller", "shop", &id.flatten().unwrap());
+        let key = Key::shared("caller", "shop", &id.flatten().unwrap());
         pair.claims.clear();
         let mut history = Vec::new();
         for _ in 0..rng.u8(1..24) {
@@ -263,7 +263,7 @@ async fn what_a_dead_run_has_dispatched_stays_in_doubt() {
     let mut pair = Pair::of(&redis).await;
     let violations = Violations::default();
     let id = RequestId::check("dead".into(), violations.root());
-    let key = Key::new("caller", "shop", &id.flatten().unwrap());
+    let key = Key::shared("caller", "shop", &id.flatten().unwrap());
     let begin = Begin {
         key,
         fingerprints: &pair.fingerprints[..1],
