@@ -218,35 +218,33 @@ impl Delivery {
 
     async fn send_admitted(&self, order: Order) -> Sent {
         let route = self.route(&order.app);
-        let Some(request_id) = &order.request_id else {
-            return self.send_parts(route, order, None).await;
-        };
-        let Order { message, app, .. } = &order;
-        let request = Request::of_message(message, app, &order.caller, request_id, &self.records)
-            .resend_maybe_sent(order.resend_maybe_sent);
-        let answer_by = order.deadline.answer_by();
-        let begun = request
-            .begin(&self.records, answer_by, &route.closing, &route.request_ids)
-            .await;
-        let start = match begun {
-            Ok(start) => start,
-            Err(failure) => return Sent::none(message, failure),
-        };
-        let start = match start {
-            // All of it is to be sent.
-            Start::Run(run, None) => {
-                let places = message.target.places();
-                return self.send_under(&run, places, route, order).await;
+        let mut run = None;
+        if let Some(request_id) = &order.request_id {
+            let Order { message, app, .. } = &order;
+            let request =
+                Request::of_message(message, app, &order.caller, request_id, &self.records)
+                    .resend_maybe_sent(order.resend_maybe_sent);
+            let answer_by = order.deadline.answer_by();
+            let begun = request
+                .begin(&self.records, answer_by, &route.closing, &route.request_ids)
+                .await;
+            match begun {
+                // All of it is to be sent, and nobody has to be shown that its run lives.
+                Ok(Start::Run(first, None)) if !first.renews() => run = Some(first),
+                Ok(start) => {
+                    let fits = |record| request.fits(message, app, record);
+                    if !start.record().is_none_or(fits) {
+                        return Sent::none(message, Failure::RequestIdReused);
+                    }
+                    // Boxed: every send would have the room for it.
+                    return Box::pin(self.send_rest(route, order, start)).await;
+                }
+                Err(failure) => return Sent::none(message, failure),
             }
-            start => start,
-        };
-        match start.record() {
-            Some(record) if !request.fits(message, app, record) => {
-                Sent::none(message, Failure::RequestIdReused)
-            }
-            // Boxed: a repeat is seldom, and every send would have the room for it.
-            _ => Box::pin(self.send_rest(route, order, start)).await,
         }
+        let places = || order.message.target.places();
+        let run = run.as_ref().map(|run| (run, places()));
+        self.send_parts(route, order, run).await
     }
 
     /// Sends what is left of a message that has begun.
@@ -258,20 +256,9 @@ impl Delivery {
         };
         message.target.recipients = std::mem::take(&mut remaining.recipients);
         let places = std::mem::take(&mut remaining.places);
-        let sent = self.send_under(&run, places, route, order).await;
+        let parts = pin!(self.send_parts(route, order, Some((&run, places))));
+        let sent = run.keep(parts).await;
         remaining.with(sent)
-    }
-
-    /// Sends under a request's run, which has these places.
-    async fn send_under(
-        &self,
-        run: &Run,
-        places: Places,
-        route: &Arc<Route>,
-        order: Order,
-    ) -> Sent {
-        let parts = pin!(self.send_parts(route, order, Some((run, places))));
-        run.keep(parts).await
     }
 
     /// `run`: the request's, and the places of the recipients.

@@ -48,6 +48,11 @@ impl Run {
         run
     }
 
+    /// Whether it has to be kept alive.
+    pub(in crate::delivery) fn renews(&self) -> bool {
+        self.renews
+    }
+
     /// A part's hold on its recipients, by their places. From now on it is the part that gives them back.
     pub(in crate::delivery) fn hold(&self, places: Places, first_byte: FirstByte) -> Held {
         self.left.fetch_sub(places.len(), Ordering::Relaxed);
