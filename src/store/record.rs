@@ -34,7 +34,7 @@ impl Key {
         Self(*half.expect("BLAKE3 has 32 bytes"))
     }
 
-    /// The same in one that nobody else sees, by a secret of its own, for less than half of what that costs.
+    /// The same in one that nobody else sees, by a secret of its own, for half of what that costs.
     pub fn secret(secret: &SipHasher13, caller: &str, app: &str, request_id: &RequestId) -> Self {
         Self(secret.hash(&name(caller, app, request_id)).as_bytes())
     }
