@@ -96,6 +96,7 @@ async fn send(store: &Store, number: u64) -> anyhow::Result<()> {
         fingerprints: &message.fingerprints(&app),
         recipients: 1,
         resend_maybe_sent: false,
+        at_once: false,
         lease: LEASE,
         trace: None,
     };

@@ -368,7 +368,7 @@ impl Delivery {
             message: Arc::new(message.ok_or(Failure::Internal)?),
             app,
             caller,
-            request_id: None,
+            key: None,
             resend_maybe_sent: order.resend_maybe_sent,
             deadline: deadline.unwrap_or_else(|| Deadline::after(order.send_timeout)),
         };

@@ -30,7 +30,7 @@ pub use self::{
     upstream::Upstream,
 };
 use self::{
-    ledger::{Request, Run, Start},
+    ledger::{Records, Request, Run, Start},
     part::{Part, Route},
     tally::{Asked, Settled, Tally},
 };
@@ -43,7 +43,7 @@ use crate::{
     metrics::Metrics,
     proto::ErrorReason,
     quota::Refusal,
-    store::{self, Store},
+    store::{self, Key, Store},
     trace::{Span, SpanKind},
 };
 
@@ -57,7 +57,7 @@ pub struct Delivery {
     /// Requests under way, by app.
     requests: Shares,
     transfers: Transfers,
-    records: Arc<Store>,
+    records: Records,
 }
 
 /// What a caller wants to be sent.
@@ -69,8 +69,8 @@ pub struct Order {
     pub caller: Caller,
     /// The message, checked. Shared with its parts, which may outlive the order.
     pub message: Arc<Message>,
-    /// What the caller names it by, so that a repeat can be told from a new one.
-    pub request_id: Option<RequestId>,
+    /// Of what the caller names it by, so that a repeat can be told from a new one.
+    pub key: Option<Key>,
     /// At least once in place of at most once: what may have been sent is sent again.
     pub resend_maybe_sent: bool,
     /// When the answer is due.
@@ -201,8 +201,16 @@ impl Delivery {
             tasks,
             requests,
             transfers,
-            records,
+            records: Records::new(records),
         })
+    }
+
+    /// The key of a request that is about to be sent. What may be remembered of it is brought nearer while the rest of the
+    /// request is looked at.
+    pub fn expect(&self, caller: &Caller, app: &App, request_id: &RequestId) -> Key {
+        let key = self.records.key(caller.name(), &app.name, request_id);
+        self.records.expect(&key);
+        key
     }
 
     /// Sends one message in as many parts as it takes, and answers before its deadline with what is then
@@ -219,11 +227,10 @@ impl Delivery {
     async fn send_admitted(&self, order: Order) -> Sent {
         let route = self.route(&order.app);
         let mut run = None;
-        if let Some(request_id) = &order.request_id {
+        if let Some(key) = order.key {
             let Order { message, app, .. } = &order;
-            let request =
-                Request::of_message(message, app, &order.caller, request_id, &self.records)
-                    .resend_maybe_sent(order.resend_maybe_sent);
+            let request = Request::of_message(message, app, key, &self.records)
+                .resend_maybe_sent(order.resend_maybe_sent);
             let answer_by = order.deadline.answer_by();
             let begun = request
                 .begin(&self.records, answer_by, &route.closing, &route.request_ids)

@@ -14,6 +14,7 @@ use crate::{
     invalid::{Field, Violations},
     message::Message,
     proto::{self, ErrorReason},
+    store::Key,
     trace,
 };
 
@@ -35,10 +36,10 @@ pub(super) fn checked(
 ) -> Result<Order, Problem> {
     let app = app(messaging, &caller, &request.app)?;
     let resend_maybe_sent = request.resend_maybe_sent;
-    let (message, request_id) = check(request, &app)?;
+    let (message, key) = check(messaging, &caller, request, &app)?;
     Ok(Order {
         message: Arc::new(message),
-        request_id,
+        key,
         resend_maybe_sent,
         app,
         caller,
@@ -138,18 +139,22 @@ fn forbidden(messaging: &Messaging, caller: &Caller, name: &str) -> Problem {
 
 /// The same checks for every RPC that sends: all that is wrong, at once.
 fn check(
+    messaging: &Messaging,
+    caller: &Caller,
     request: proto::SendMessageRequest,
     app: &App,
-) -> Result<(Message, Option<RequestId>), Problem> {
+) -> Result<(Message, Option<Key>), Problem> {
     let violations = Violations::default();
     let root = violations.root();
     let request_id = RequestId::check(request.request_id, root.child("request_id"));
+    // First, so that it is at hand when the message is checked.
+    let key = request_id.map(|id| id.map(|id| messaging.delivery.expect(caller, app, &id)));
     let message = check_message(request.message, app, root.child("message"));
-    let (Some(message), Some(request_id)) = (message, request_id) else {
+    let (Some(message), Some(key)) = (message, key) else {
         return Err(Problem::invalid(violations.into_vec()));
     };
     check_size(&message, app)?;
-    Ok((message, request_id))
+    Ok((message, key))
 }
 
 fn check_message(message: Option<proto::Message>, app: &App, field: Field<'_>) -> Option<Message> {

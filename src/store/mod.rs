@@ -51,6 +51,10 @@ pub struct Begin<'a> {
     pub recipients: usize,
     /// Also claims what may have been sent.
     pub resend_maybe_sent: bool,
+    /// The only recipient counts as dispatched as soon as it is claimed, so that no step is left before the socket. For a store
+    /// that nobody else sees: while a run lives, a repeat waits for it in either state, and a run that ends gives back what it did
+    /// not send. A repeat's claim is never so.
+    pub at_once: bool,
     /// How long the claim lasts unless it is renewed.
     pub lease: Duration,
     /// Where its trace is, for those who wait for it.
@@ -79,6 +83,8 @@ pub struct Claim {
     owner: u64,
     /// Where a store in memory has its record.
     place: u32,
+    /// What it has is dispatched as long as it has it.
+    at_once: bool,
 }
 
 /// Another run that is under way.
@@ -161,6 +167,13 @@ impl Store {
         match self {
             Self::Memory(memory) => memory.key(caller, app, request_id),
             Self::Redis(_) => Key::shared(caller, app, request_id),
+        }
+    }
+
+    /// Brings nearer what `begin` looks at.
+    pub fn expect(&self, key: &Key) {
+        if let Self::Memory(memory) = self {
+            memory.expect(key);
         }
     }
 

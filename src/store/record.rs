@@ -1,11 +1,9 @@
 //! What a store is asked, and what it tells: the same wherever records are kept.
 
-use std::{
-    fmt,
-    hash::{Hash, Hasher},
-};
+use std::fmt;
 
 use siphasher::sip128::SipHasher13;
+use smallvec::SmallVec;
 
 use crate::{
     id::{FileId, RequestId},
@@ -17,13 +15,6 @@ use crate::{
 /// that no ID is kept in the clear.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Key([u8; 16]);
-
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        // In one piece: an array would be led by its length.
-        state.write_u128(u128::from_ne_bytes(self.0));
-    }
-}
 
 impl Key {
     /// The key of a request in a store that others see: the same on every replica. Each caller has IDs of its own, and so
@@ -45,8 +36,8 @@ impl Key {
     }
 }
 
-fn name(caller: &str, app: &str, request_id: &RequestId) -> Vec<u8> {
-    let mut name = Vec::with_capacity(128);
+fn name(caller: &str, app: &str, request_id: &RequestId) -> SmallVec<[u8; 192]> {
+    let mut name = SmallVec::new();
     for part in [caller, app, request_id.as_str()] {
         name.extend_from_slice(part.as_bytes());
         // Which neither a caller nor an ID has: no two lists of parts read the same.

@@ -56,6 +56,7 @@ async fn remember(store: &Store, id: u64, message: &Message, app: &App) -> anyho
         fingerprints: &message.fingerprints(app),
         recipients: message.target.recipients.len(),
         resend_maybe_sent: false,
+        at_once: true,
         lease,
         trace: None,
     };

@@ -1,23 +1,23 @@
 //! A part's hold on its recipients: dispatched before its attempt, settled by its outcome. However the
 //! part ends, its recipients end in a state that is true.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{BEYOND_ATTEMPT, CLAIM_LEASE, TAKEN_OVER, in_doubt};
+use super::{BEYOND_ATTEMPT, CLAIM_LEASE, Records, TAKEN_OVER, in_doubt};
 use crate::{
     delivery::{Failure, Outcome},
     easemob::FirstByte,
     message::Places,
-    store::{Claim, Settlement, Store, Unsent},
+    store::{Claim, Settlement, Unsent},
     trace,
 };
 
 /// See the module.
 #[derive(Debug)]
 pub(in crate::delivery) struct Held {
-    store: Arc<Store>,
+    store: Records,
     claim: Claim,
     places: Places,
     first_byte: FirstByte,
@@ -26,13 +26,13 @@ pub(in crate::delivery) struct Held {
 
 impl Held {
     pub(super) fn new(
-        store: &Arc<Store>,
+        store: &Records,
         claim: Claim,
         places: Places,
         first_byte: FirstByte,
     ) -> Self {
         Self {
-            store: Arc::clone(store),
+            store: store.clone(),
             claim,
             places,
             first_byte,

@@ -5,7 +5,7 @@ mod held;
 mod merge;
 mod run;
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{ops::Deref, pin::pin, sync::Arc, time::Duration};
 
 use smallvec::smallvec;
 use tokio::time::{Instant, sleep_until};
@@ -40,6 +40,27 @@ const STILL_RUNNING: &str = "an earlier request with this request ID is still un
 /// What is said of recipients that an earlier run may have sent to.
 const SENT_BEFORE: &str = "an earlier attempt under this request ID may have sent it";
 
+/// The store, held by one count for each shard of the gateway: cores that count together wait for each other at every send.
+#[derive(Debug, Clone)]
+pub(super) struct Records(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared(Arc<Store>);
+
+impl Records {
+    pub(super) fn new(store: Arc<Store>) -> Self {
+        Self(Arc::new(Shared(store)))
+    }
+}
+
+impl Deref for Records {
+    type Target = Store;
+
+    fn deref(&self) -> &Store {
+        &self.0.0
+    }
+}
+
 /// A message under a request ID.
 #[derive(Debug)]
 pub(super) struct Request {
@@ -47,6 +68,7 @@ pub(super) struct Request {
     fingerprints: Fingerprints,
     recipients: usize,
     resend_maybe_sent: bool,
+    at_once: bool,
 }
 
 /// How a request begins.
@@ -62,18 +84,13 @@ pub(super) enum Start {
 
 impl Request {
     /// Of a message that is complete.
-    pub(super) fn of_message(
-        message: &Message,
-        app: &App,
-        caller: &Caller,
-        request_id: &RequestId,
-        store: &Store,
-    ) -> Self {
+    pub(super) fn of_message(message: &Message, app: &App, key: Key, store: &Store) -> Self {
         Self {
-            key: store.key(caller.name(), &app.name, request_id),
+            key,
             fingerprints: message.fingerprints(app),
             recipients: message.target.recipients.len(),
             resend_maybe_sent: false,
+            at_once: !store.is_shared() && message.target.recipients.len() == 1,
         }
     }
 
@@ -90,6 +107,8 @@ impl Request {
             fingerprints: smallvec![message.fingerprint(app)],
             recipients: message.stand_in().target.recipients.len(),
             resend_maybe_sent: false,
+            // The upload comes first.
+            at_once: false,
         }
     }
 
@@ -105,7 +124,7 @@ impl Request {
     /// no more time to wait for it.
     pub(super) async fn begin(
         &self,
-        store: &Arc<Store>,
+        store: &Records,
         answer_by: Instant,
         closing: &CancellationToken,
         seen: &RequestIds,
@@ -115,6 +134,7 @@ impl Request {
             fingerprints: &self.fingerprints,
             recipients: self.recipients,
             resend_maybe_sent: self.resend_maybe_sent,
+            at_once: self.at_once,
             lease: claim_lease(store),
             trace: trace::ids(),
         };

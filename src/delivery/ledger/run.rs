@@ -2,26 +2,23 @@
 
 use std::{
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use tokio::time::timeout;
 
-use super::{CLAIM_LEASE, Held};
+use super::{CLAIM_LEASE, Held, Records};
 use crate::{
     easemob::FirstByte,
     media::Section,
     message::Places,
-    store::{Claim, Store, StoredFile},
+    store::{Claim, StoredFile},
 };
 
 /// The caller's side of a run. Dropped, it gives back what no part has.
 #[derive(Debug)]
 pub(in crate::delivery) struct Run {
-    store: Arc<Store>,
+    store: Records,
     claim: Claim,
     /// Others see the store: the claim has to show that its run lives.
     renews: bool,
@@ -31,9 +28,9 @@ pub(in crate::delivery) struct Run {
 
 impl Run {
     /// `claimed`: recipients that it has.
-    pub(super) fn new(store: &Arc<Store>, claim: Claim, claimed: usize) -> Self {
+    pub(super) fn new(store: &Records, claim: Claim, claimed: usize) -> Self {
         Self {
-            store: Arc::clone(store),
+            store: store.clone(),
             claim,
             renews: store.is_shared(),
             left: claimed.into(),

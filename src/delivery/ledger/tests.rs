@@ -20,7 +20,7 @@ const LONG: Duration = Duration::from_hours(25);
 const ATTEMPT: Duration = Duration::from_secs(20);
 
 struct Bench {
-    store: Arc<Store>,
+    store: Records,
     request: Request,
     message: Message,
     closing: CancellationToken,
@@ -49,9 +49,11 @@ impl Bench {
         let message = Message::check(message, &app, violations.root()).expect("a right message");
         let id = RequestId::check("1".into(), violations.root());
         let id = id.flatten().expect("a right ID");
-        let store = Arc::new(Store::Memory(Memory::new(&store::Config::default())));
+        let store = Records::new(Arc::new(Store::Memory(Memory::new(
+            &store::Config::default(),
+        ))));
         Self {
-            request: Request::of_message(&message, &app, &Caller::anonymous(), &id, &store),
+            request: Request::of_message(&message, &app, store.key("", &app.name, &id), &store),
             store,
             message,
             closing: CancellationToken::new(),

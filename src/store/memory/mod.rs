@@ -3,6 +3,7 @@
 
 mod compact;
 mod entry;
+mod index;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -24,7 +25,7 @@ use self::{
     entry::Entry,
     table::{Place, Table},
 };
-use super::{Begin, Begun, Claim, Config, Error, Key, Running, Settlement, StoredFile};
+use super::{Begin, Begun, Claim, Config, Error, Key, Running, Settlement, StoredFile, Unsent};
 use crate::{id::RequestId, media::Section};
 
 /// Locks: enough that cores do not meet at one.
@@ -33,6 +34,9 @@ const SHARDS: usize = 16;
 /// How much longer than it has to a record is remembered, so that what happens under it within this time leaves it where
 /// it stands in the order: a request that takes less is moved about but once.
 const SLACK: Ms = 1_000;
+
+/// The places of a request with one recipient.
+const ONLY: &[u32] = &[0];
 
 /// Milliseconds since the store was made.
 type Ms = u64;
@@ -98,6 +102,10 @@ impl Memory {
         Key::secret(&self.secret, caller, app, request_id)
     }
 
+    pub(super) fn expect(&self, key: &Key) {
+        self.shard(key).table.expect(key);
+    }
+
     pub(super) fn begin(&self, begin: &Begin<'_>) -> Result<Begun, Error> {
         let now = self.now();
         if let Some(begun) = self.begin_with_room(begin, now) {
@@ -119,6 +127,7 @@ impl Memory {
             key: begin.key,
             owner: records.runs,
             place,
+            at_once: false,
         };
         let Some(place) = records.table.find(&begin.key) else {
             let Some(fingerprint) = begin.fingerprints.first() else {
@@ -126,13 +135,15 @@ impl Memory {
             };
             let mut entry = Entry::new(*fingerprint, begin, records.runs, until);
             entry.expires = now + self.ttl + SLACK;
+            let at_once = begin.at_once && entry.dispatch(records.runs, ONLY, now, until);
             let bytes = bytes(&entry);
             self.take(bytes)?;
             let place = records.table.insert(begin.key, entry);
             if place.is_none() {
                 self.give_back(bytes);
             }
-            return place.map(|place| Begun::New(claim(place)));
+            let claim = place.map(claim)?;
+            return Some(Begun::New(Claim { at_once, ..claim }));
         };
         let claim = claim(place);
         let entry = records.table.get(place)?;
@@ -174,6 +185,9 @@ impl Memory {
         now: Instant,
         lease: Duration,
     ) -> bool {
+        if claim.at_once {
+            return true;
+        }
         let now = ms(now - self.start);
         let done = self.under_way(claim, |entry| {
             entry.dispatch(claim.owner, part, now, now + ms(lease))
@@ -183,8 +197,13 @@ impl Memory {
 
     pub(super) fn release(&self, claim: Claim, part: &[u32], doubt: bool, lease: Duration) -> bool {
         let now = self.now();
+        let until = now + ms(lease);
         let done = self.under_way(claim, |entry| {
-            entry.release(claim.owner, part, doubt, now, now + ms(lease))
+            let released = entry.release(claim.owner, part, doubt, now, until);
+            if claim.at_once {
+                entry.dispatch(claim.owner, part, now, until);
+            }
+            released
         });
         done.unwrap_or(false)
     }
@@ -196,7 +215,11 @@ impl Memory {
     }
 
     pub(super) fn abandon(&self, claim: Claim) {
-        self.with(claim, |entry, _| entry.abandon(claim.owner));
+        match claim.at_once {
+            // No part has it.
+            true => self.settle(claim, ONLY, Settlement::none(Unsent::NotSent)),
+            false => _ = self.with(claim, |entry, _| entry.abandon(claim.owner)),
+        }
     }
 
     pub(super) fn stored(&self, claim: Claim, which: Section, file: StoredFile) {
@@ -227,11 +250,12 @@ impl Memory {
         let now = self.now();
         let mut records = self.shard(&claim.key);
         let place = records.table.find_at(claim.place, &claim.key)?;
-        self.keep(&mut records, place, now);
         let entry = records.table.get(place)?;
         let changed = self.change(entry, |entry| change(entry, now));
         if entry.is_blank() {
             self.remove(&mut records, place);
+        } else if entry.expires < now + self.ttl {
+            self.keep(&mut records, place, now);
         }
         Some(changed)
     }

@@ -25,6 +25,7 @@ fn begin_of(key: Key, recipients: usize, fingerprints: &[Fingerprint]) -> Begin<
         fingerprints,
         recipients,
         resend_maybe_sent: false,
+        at_once: false,
         lease: LEASE,
         trace: None,
     }
@@ -188,6 +189,47 @@ async fn what_a_dead_run_dispatched_is_never_given_away_unasked() {
     assert_eq!(record.recipients, [State::Claimed { doubt: true }]);
     memory.settle(claim, &[0], Settlement::none(Unsent::NotSent));
     assert_eq!(settled(&memory, 1, 1), [State::Unknown]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_begun_at_once_is_dispatched_until_it_is_settled() {
+    let memory = memory();
+    let begin_at_once = |number| {
+        let begin = Begin {
+            at_once: true,
+            ..begin_of(key(number), 1, &MESSAGE)
+        };
+        match memory.begin(&begin) {
+            Ok(Begun::New(claim)) => claim,
+            other => panic!("{other:?}"),
+        }
+    };
+    let dispatched = |number, doubt| match begin(&memory, number, 1) {
+        Ok(Begun::Running(_, record)) => {
+            assert_eq!(record.recipients, [State::Dispatched { doubt }]);
+        }
+        other => panic!("{other:?}"),
+    };
+
+    let claim = begin_at_once(1);
+    dispatched(1, false);
+    assert!(memory.dispatch(claim, &[0], Instant::now(), LEASE));
+    assert!(memory.release(claim, &[0], true, LEASE));
+    dispatched(1, true);
+    memory.settle(claim, &[0], Settlement::none(Unsent::NotSent));
+    assert_eq!(settled(&memory, 1, 1), [State::Unknown]);
+
+    // Given up before any part had it.
+    memory.abandon(begin_at_once(2));
+    assert_eq!(memory.usage().records, 1);
+    first(&memory, 2, 1);
+
+    // Its run died.
+    let dead = begin_at_once(3);
+    advance(LEASE).await;
+    assert_eq!(settled(&memory, 3, 1), [State::Unknown]);
+    memory.settle(dead, &[0], ids(&[Some("1".into())]));
+    assert_eq!(settled(&memory, 3, 1), [accepted("1")]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -83,6 +83,7 @@ impl Redis {
 
     pub(in crate::store) async fn begin(&self, begin: &Begin<'_>) -> Result<Begun, Error> {
         let claim = Claim {
+            at_once: false,
             key: begin.key,
             owner: self.owners.fetch_add(1, Ordering::Relaxed),
             place: 0,

@@ -103,6 +103,7 @@ impl<'a> Pair<'a> {
             fingerprints: &self.fingerprints[first..],
             recipients: 5,
             resend_maybe_sent: rng.u8(..4) == 0,
+            at_once: false,
             lease,
             trace: None,
         };
@@ -269,6 +270,7 @@ async fn what_a_dead_run_has_dispatched_stays_in_doubt() {
         fingerprints: &pair.fingerprints[..1],
         recipients: 5,
         resend_maybe_sent: false,
+        at_once: false,
         lease: Duration::from_millis(500),
         trace: None,
     };
