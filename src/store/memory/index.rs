@@ -2,7 +2,7 @@
 //! reads on from one place of memory, and what it does not find is written there: with many records it is the first look
 //! at a place that costs, and there is one.
 
-use branches::prefetch_write_data;
+use branches::prefetch_read_data;
 
 use super::table::Place;
 
@@ -36,7 +36,7 @@ impl Index {
     /// Brings nearer what `find` and `insert` look at first.
     pub(super) fn expect(&self, hash: u32) {
         if let Some(home) = self.words.get(self.home(word(hash, 0))) {
-            prefetch_write_data::<_, 0>(home);
+            prefetch_read_data::<_, 0>(home);
         }
     }
 
