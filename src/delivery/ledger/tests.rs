@@ -29,6 +29,10 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::to(&["bob", "Amy"])
+    }
+
+    fn to(users: &[&str]) -> Self {
         let violations = Violations::default();
         let config = app::Config {
             base_url: "http://127.0.0.1:1".into(),
@@ -41,7 +45,7 @@ impl Bench {
         let app = App::new("shop", &config, violations.root()).expect("right settings");
         let message = proto::Message {
             target: Some(Target::Users(proto::Users {
-                user_ids: vec!["bob".into(), "Amy".into()],
+                user_ids: users.iter().map(|user| (*user).to_owned()).collect(),
             })),
             content: Some(Content::Text(proto::TextContent { text: "hi".into() })),
             ..Default::default()
@@ -171,6 +175,28 @@ async fn a_run_that_ends_early_leaves_what_is_true_at_once() {
     let claimed = State::Claimed { doubt: false };
     assert_eq!(record.recipients, [State::Unknown, claimed]);
     assert_eq!(begin.elapsed(), Duration::ZERO);
+}
+
+/// It counts as dispatched from the start, and what ends before the socket is given back all the same.
+#[tokio::test(start_paused = true)]
+async fn a_run_to_one_recipient_that_ends_early_leaves_what_is_true_at_once() {
+    let bench = Bench::to(&["bob"]);
+    drop(bench.run().await);
+    let run = bench.run().await;
+    drop(run.hold(smallvec![0], FirstByte::default()));
+    drop(run);
+
+    let run = bench.run().await;
+    let held = run.hold(smallvec![0], FirstByte::default());
+    held.dispatch(Instant::now(), ATTEMPT).await.unwrap();
+    held.release(&failure(Kind::TokenRefused)).await.unwrap();
+    drop((held, run));
+
+    let run = bench.run().await;
+    let held = run.hold(smallvec![0], FirstByte::of_a_request_under_way());
+    held.dispatch(Instant::now(), ATTEMPT).await.unwrap();
+    drop((held, run));
+    assert_eq!(bench.states().await, [State::Unknown]);
 }
 
 #[tokio::test(start_paused = true)]
