@@ -56,7 +56,7 @@ impl<T> Table<T> {
     }
 
     /// Brings nearer what `find` and `insert` look at first: with many records, each look at a place that nobody looked at lately costs
-    /// as much as a hundredth of a send.
+    /// as much as a fiftieth of a send.
     pub(super) fn expect(&self, key: &Key) {
         self.index.expect(hash(key));
         let Some((chunk, slot)) = chunk_and_slot(self.free()) else {
